@@ -1,0 +1,688 @@
+/* SPDX-License-Identifier: MIT
+   fern: green threads for C, over libev. Every thread has a C stack of its
+   own and may park anywhere; a hub, one for each OS thread, runs them.
+
+   Errors are negative errno values (or FERN_E* below); 0 or a count is
+   success. Nothing here reads or sets `errno` for you: all green threads of
+   a hub share it. Times are absolute seconds of fern_now(); a deadline in
+   the past polls, FERN_NEVER waits for ever. A comment that begins with
+   "Parks." tells that the call may let other threads run; -ECANCELED then
+   means that the caller was killed, -ETIMEDOUT that the deadline (or one
+   around it, see fern_thread_interrupted) has passed, -EDEADLK that there is
+   no green thread to park (on the hub's own stack, in a callback) or that
+   nothing could ever wake it, -ECHILD that this is a forked child.
+   Everything but fern_hub_post belongs to the hub's OS thread. */
+#ifndef FERN_H
+#define FERN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define FERN_API __attribute__((visibility("default")))
+#define FERN_NEVER __builtin_inf()
+
+struct addrinfo;
+struct sockaddr;
+
+typedef struct fern_hub fern_hub;
+typedef struct fern_thread fern_thread;
+typedef struct fern_pool fern_pool;
+typedef struct fern_future fern_future;
+typedef struct fern_executor fern_executor;
+typedef struct fern_crew fern_crew;
+typedef struct fern_io fern_io;
+typedef struct fern_watch fern_watch;
+
+/* ---- errors --------------------------------------------------------- */
+
+/* Failures that have no errno. Those of name look-up are
+   FERN_EAI - n for getaddrinfo's EAI_* code -n or n. */
+enum {
+    FERN_ETLS = -20001,         /* the peer's certificate or the handshake */
+    FERN_EPROTO_HTTP = -20002,  /* the peer does not speak the protocol */
+    FERN_EREDIRECTS = -20003,   /* more redirects than allowed */
+    FERN_ERAISED = -20004,      /* a language's own error; its host has it */
+    FERN_EAI = -30000,
+};
+
+/* The name of `rc`, such as "ECONNREFUSED", "EAI_NONAME" or "ETLS"; static.
+   "EUNKNOWN" for what has none. */
+FERN_API const char *fern_error_name(int rc);
+
+/* What `rc` means, lower case, such as "connection refused"; exactly
+   "timeout" for -ETIMEDOUT and "closed" for -EPIPE; static. */
+FERN_API const char *fern_error_message(int rc);
+
+/* ---- hub ------------------------------------------------------------ */
+
+typedef struct fern_hub_options {
+    size_t stack_size;          /* of threads; 0: 512 KiB */
+    double grace;               /* seconds a killed thread may park in all; 0: 0.25 */
+    void *loop;                 /* the host's struct ev_loop; NULL: one of our own */
+    bool mprotect_guards;       /* do not use MADV_GUARD_INSTALL */
+} fern_hub_options;
+
+/* Seconds since some moment in the past, read fresh; never goes back. */
+FERN_API double fern_now(void);
+
+/* Open the calling OS thread's hub. With a loop of its own, the caller
+   becomes its main green thread; on a host's loop the caller is the hub, and
+   threads run from inside the host's ev_run. `options` may be NULL.
+   Returns 0, -EBUSY when this OS thread has a hub, or -ENOMEM and the like. */
+FERN_API int fern_hub_open(const fern_hub_options *options, fern_hub **out);
+
+/* Parks. Kill all threads but the main one, wait until they have ended or
+   `deadline` has passed, report errors that nobody asked for, close the hub.
+   Called by the main thread, or from the host's stack. Threads still alive
+   are abandoned as they stand: they never run again. Returns how many. In a
+   forked child nothing is unwound. */
+FERN_API int fern_hub_close(fern_hub *hub, double deadline);
+
+/* The calling OS thread's hub, or NULL. */
+FERN_API fern_hub *fern_hub_current(void);
+
+/* Any thread. Call `post->fn(post->arg)` soon on the hub's stack, where it
+   must not park. `post` stays the caller's and must live until fn is called.
+   The hub must not close meanwhile: see fern_hub_hold. */
+typedef struct fern_post {
+    struct fern_post *next;
+    void (*fn)(void *arg);
+    void *arg;
+} fern_post;
+FERN_API void fern_hub_post(fern_hub *hub, fern_post *post);
+
+/* While held, waiting for ever is no deadlock: something outside will post.
+   Counted. */
+FERN_API void fern_hub_hold(fern_hub *hub);
+FERN_API void fern_hub_unhold(fern_hub *hub);
+
+/* Parks. Wait until every thread but the caller, the main thread and those
+   that wait for the caller has ended. Returns 0, or an error as above. */
+FERN_API int fern_hub_waitall(fern_hub *hub, double deadline);
+
+/* Any context, signal handlers included: make the hub wake its main thread
+   with `rc` (negative) when next it runs; a main thread that is not parked
+   gets it at its next parking call. */
+FERN_API void fern_hub_interrupt_main(fern_hub *hub, int rc);
+
+/* Parks. Run `fn(arg)` on the main thread's own stack, wherever it is
+   parked, instead of what it waits for; meant for an `fn` that ends the
+   process. Does not return if fn does not; -ECANCELED if fn kills the
+   caller. */
+FERN_API int fern_hub_call_main(fern_hub *hub, void (*fn)(void *arg), void *arg);
+
+/* Threads that have not ended, the main one not counted. */
+FERN_API size_t fern_hub_alive(const fern_hub *hub);
+
+/* Is this a forked child of the process that opened the hub? */
+FERN_API bool fern_hub_forked(const fern_hub *hub);
+
+/* The main green thread; NULL on a host's loop. */
+FERN_API fern_thread *fern_hub_main(fern_hub *hub);
+
+/* Keep `value` under `key` (any static address) until the hub closes; then
+   `drop(value)` is called, newest first, while parking is still possible.
+   NULL takes it away without drop. Returns 0 or -ENOMEM. */
+FERN_API int fern_hub_keep(fern_hub *hub, const void *key, void *value,
+                           void (*drop)(void *value));
+FERN_API void *fern_hub_kept(fern_hub *hub, const void *key);
+
+/* Call `fn` for every thread that has not ended, oldest first, until it
+   returns false. It must not park, spawn or kill. */
+FERN_API void fern_hub_each(fern_hub *hub,
+                            bool (*fn)(fern_thread *thread, void *arg), void *arg);
+
+/* Who hears of errors that nobody has asked for within a second, and of the
+   like: called in a green thread, with `thread` borrowed. NULL: a line on
+   stderr. `fn` may park. */
+typedef void fern_error_fn(fern_thread *thread, void *arg);
+FERN_API void fern_hub_on_error(fern_hub *hub, fern_error_fn *fn, void *arg);
+
+typedef struct fern_hub_stats {
+    size_t threads;             /* alive, without the main one */
+    size_t ready, timers, listeners;
+    uint64_t spawned, turns, polls;
+    size_t stacks, stack_slabs; /* mapped */
+    bool guard_markers;
+} fern_hub_stats;
+FERN_API void fern_hub_inspect(const fern_hub *hub, fern_hub_stats *stats);
+
+/* ---- thread --------------------------------------------------------- */
+
+typedef enum fern_status {
+    FERN_NEW,                   /* its body has not begun */
+    FERN_READY,
+    FERN_RUNNING,
+    FERN_WAITING,
+    FERN_DONE,
+    FERN_FAILED,
+    FERN_KILLED,
+} fern_status;
+
+/* What a language that runs in threads adds to them. Any member may be NULL.
+   `data` is the thread's fern_spawn_options.data. */
+typedef struct fern_host {
+    /* Write a traceback of `thread`, NUL-ended, into buffer. Must not park. */
+    void (*traceback)(fern_thread *thread, char *buffer, size_t size);
+    /* The thread has ignored its kill: called on its own stack before each
+       further one is raised. */
+    void (*insist)(fern_thread *thread);
+    /* Is the deadline that was opened with `state` in force right now? */
+    bool (*deadline_applies)(void *state);
+    /* The hub has done with the thread, on whatever stack: it has ended, its
+       links have run, and an error has been asked for or reported. Let go
+       of what it needed. Must not park. */
+    void (*ended)(fern_thread *thread);
+    /* In a green thread: tell of an error that nobody has asked for. */
+    void (*report)(fern_thread *thread);
+    /* The last reference to the thread is gone. */
+    void (*free)(void *data);
+} fern_host;
+
+/* A thread's body. Returns its result: 0 or more is success; a negative one
+   makes the thread failed, or killed if it is -ECANCELED after a kill. */
+typedef int fern_body(void *arg);
+
+typedef struct fern_spawn_options {
+    const char *name;           /* copied; NULL: none */
+    size_t stack_size;          /* 0: the hub's */
+    double at;                  /* begin no earlier; 0: now */
+    fern_pool *pool;            /* owns a slot there: given back at the end */
+    const fern_host *host;      /* static; NULL: plain C */
+    void *data;                 /* for `host` */
+    const char *file;           /* where it is spawned; static; NULL: unknown */
+    int line;
+    bool quiet;                 /* errors are somebody's already: no report */
+} fern_spawn_options;
+
+/* Make a thread that will call `body(arg)`. Never parks; the caller keeps
+   control. `options` may be NULL. If `out` is not NULL it gets a reference.
+   Returns 0, -ENOMEM, -EINVAL (a stack size out of range), -ESHUTDOWN while
+   the hub closes. */
+FERN_API int fern_spawn(fern_body *body, void *arg,
+                        const fern_spawn_options *options, fern_thread **out);
+
+FERN_API fern_thread *fern_thread_ref(fern_thread *thread);
+FERN_API void fern_thread_unref(fern_thread *thread);
+
+/* The running green thread, borrowed; NULL on the hub's stack or without a hub. */
+FERN_API fern_thread *fern_current(void);
+
+/* Parks. Go behind all that are ready. 0 or an interrupt. */
+FERN_API int fern_yield(void);
+
+/* Parks. Sleep until `until`; a time in the past yields. 0 or an interrupt. */
+FERN_API int fern_sleep(double until);
+
+/* Parks. Wait until `thread` has ended. Marks its error as asked for.
+   Returns 0 (then see fern_thread_result), -EDEADLK for oneself, or an error
+   as above; `thread` stays the caller's in every case. */
+FERN_API int fern_thread_join(fern_thread *thread, double deadline);
+
+/* Interrupt `thread` for good; see docs/design.md on the steps. Returns at
+   once: 1 if this call did it, 0 if it had ended or been killed already. */
+FERN_API int fern_thread_kill(fern_thread *thread);
+
+/* Kill `thread` if its body has not begun: 1; else do nothing: 0. */
+FERN_API int fern_thread_cancel(fern_thread *thread);
+
+/* Call `fn(thread, arg)` in a green thread once `thread` has ended, after
+   the links made before it; soon, if it has ended. Every reference that the
+   link needs is kept. `drop(arg)`, unless NULL, is called once when `arg`
+   is no longer needed. Returns 0 or -ENOMEM. */
+typedef void fern_link_fn(fern_thread *thread, void *arg);
+FERN_API int fern_thread_link(fern_thread *thread, fern_link_fn *fn, void *arg,
+                              void (*drop)(void *arg));
+
+/* Take back the first link not yet called for which `same(arg, key)`; its
+   drop is called. Returns 1, or 0 if there is none. */
+FERN_API int fern_thread_unlink(fern_thread *thread, fern_link_fn *fn,
+                                bool (*same)(void *arg, void *key), void *key);
+
+FERN_API fern_status fern_thread_status(const fern_thread *thread);
+FERN_API const char *fern_status_name(fern_status status);
+FERN_API bool fern_thread_done(const fern_thread *thread);
+
+/* What the body returned; -ECANCELED if killed. Only when done. */
+FERN_API int fern_thread_result(const fern_thread *thread);
+
+/* Somebody has asked for the thread's error: it will not be reported. */
+FERN_API void fern_thread_observe(fern_thread *thread);
+
+/* After a parking call returned -ETIMEDOUT: the enclosing fern_deadline that
+   caused it, or NULL if it was the call's own. */
+struct fern_deadline;
+FERN_API struct fern_deadline *fern_thread_interrupted(void);
+
+FERN_API uint64_t fern_thread_id(const fern_thread *thread);
+FERN_API void *fern_thread_data(const fern_thread *thread);
+FERN_API const fern_host *fern_thread_host(const fern_thread *thread);
+
+/* Give the main thread, which nobody spawned, a host of its own. */
+FERN_API void fern_thread_adopt(fern_thread *main, const fern_host *host, void *data);
+FERN_API const char *fern_thread_name(const fern_thread *thread);   /* or NULL */
+FERN_API int fern_thread_set_name(fern_thread *thread, const char *name);
+FERN_API const char *fern_thread_place(const fern_thread *thread, int *line);
+FERN_API bool fern_thread_killed(const fern_thread *thread);
+
+/* Describe what `thread` waits for, such as "sleep" or "read of fd 7", or
+   its status; at most `size` bytes, NUL-ended. */
+FERN_API void fern_thread_describe(const fern_thread *thread, char *buffer, size_t size);
+
+/* Parks. Wait until fern_unpark; returns the `rc` given to it, or an error
+   as above. `what` (static) names the wait in reports. What others build of
+   these may be woken early: look again at what you wait for. */
+FERN_API int fern_park(const char *what, double deadline);
+
+/* Wake `thread` if it is in fern_park; else do nothing. */
+FERN_API void fern_unpark(fern_thread *thread, int rc);
+
+/* A pointer of the host's that says where inside the thread it is parked;
+   kept until the next call, prefetched before the thread runs again. */
+FERN_API void fern_park_at(void *spot);
+FERN_API void *fern_thread_spot(const fern_thread *thread);
+
+/* A value of the current thread under `key` (any static address), replaced
+   or, with NULL, taken away; `drop` is called with it when it is replaced and when the
+   thread has ended. Returns 0 or -ENOMEM. */
+FERN_API int fern_local_set(const void *key, void *value, void (*drop)(void *value));
+FERN_API void *fern_local_get(const void *key);
+
+/* ---- limits --------------------------------------------------------- */
+
+/* A deadline around whatever the current thread does until it is closed.
+   The innermost one that has passed gets the timeout; they may be closed in
+   any order. The storage is the caller's; the thread's end closes it too. */
+typedef struct fern_deadline {
+    double at;
+    void *state;                /* for fern_host.deadline_applies */
+    struct { void *next, *prev; } node;         /* the rest is ours */
+    double grace;
+    unsigned char stage;
+    bool muted, open;
+} fern_deadline;
+FERN_API int fern_deadline_open(fern_deadline *deadline, double at, void *state);
+FERN_API void fern_deadline_close(fern_deadline *deadline);
+
+/* Defer kills and enclosing deadlines of the current thread until as many
+   closes as opens; the next parking call after that gets them. */
+FERN_API void fern_shield_open(void);
+FERN_API void fern_shield_close(void);
+
+/* ---- descriptors ---------------------------------------------------- */
+
+enum { FERN_READ = 1, FERN_WRITE = 2 };
+
+/* Parks. Wait until `fd`, which is somebody else's, is readable or writable
+   (one of FERN_READ, FERN_WRITE). Returns 0, -EBUSY when another thread
+   waits for the same, -EBADF, or an error as above. Nothing of `fd` is
+   remembered afterwards. */
+FERN_API int fern_fd_wait(int fd, int event, double deadline);
+
+/* `fd` is about to be closed by somebody else: wake its waiters with -EBADF. */
+FERN_API void fern_fd_forget(int fd);
+
+/* A descriptor of our own: made non-blocking, its watchers kept from wait
+   to wait. On success `*out` owns `fd`. Returns 0, -ENOMEM, or -errno. */
+FERN_API int fern_io_open(int fd, fern_io **out);
+
+/* Wake waiters with -EBADF, close the descriptor, free `io`. */
+FERN_API void fern_io_close(fern_io *io);
+FERN_API int fern_io_fd(const fern_io *io);
+
+/* Parks. As read(2) and write(2), until at least one byte went, the end (0
+   of read), or an error. Two threads may use one io in the two directions;
+   a second one in the same direction gets -EBUSY. A closed one: -EBADF. */
+FERN_API ssize_t fern_io_read(fern_io *io, void *buffer, size_t size, double deadline);
+FERN_API ssize_t fern_io_write(fern_io *io, const void *data, size_t size, double deadline);
+
+/* Parks. As fern_fd_wait. For calls of your own: try them first, wait on EAGAIN. */
+FERN_API int fern_io_wait(fern_io *io, int event, double deadline);
+
+/* For libraries that bring their own descriptors: call `fn(fd, events, arg)`
+   on the hub's stack, where it must not park, whenever `fd` is ready for one
+   of `events`. `set` changes the events (0 for none). Close it before the
+   descriptor; fn may close it. */
+typedef void fern_watch_fn(int fd, int events, void *arg);
+FERN_API int fern_watch_open(int fd, int events, fern_watch_fn *fn, void *arg,
+                             fern_watch **out);
+FERN_API void fern_watch_set(fern_watch *watch, int events);
+FERN_API void fern_watch_close(fern_watch *watch);
+
+/* A timer of the current hub in the caller's storage, zeroed first: calls
+   `fn(timer)` once on the hub's stack, where it must not park. Starting a
+   started one moves it. Returns 0 or -ENOMEM. */
+typedef struct fern_timer {
+    double at;
+    uint32_t index;             /* 0: not started; ours */
+    bool aside;                 /* does not keep the hub from a deadlock */
+    bool counted;               /* ours */
+    void (*fn)(struct fern_timer *timer);
+} fern_timer;
+FERN_API int fern_timer_start(fern_timer *timer, double at);
+FERN_API void fern_timer_stop(fern_timer *timer);
+
+/* ---- offload -------------------------------------------------------- */
+
+/* Parks. Run `fn(job)` on an OS thread of a bounded pool and wait for it.
+   0: done, `job` is the caller's again. Any error: the job goes on without
+   us or never begins, and `drop(job)` will free it, on some OS thread or
+   this one: the caller must not touch it again. */
+FERN_API int fern_offload(void (*fn)(void *job), void *job, void (*drop)(void *job),
+                          double deadline);
+
+/* Parks. getaddrinfo on the offload pool; numeric addresses take no detour.
+   `hints` may be NULL. On 0 free *out with freeaddrinfo. Returns 0,
+   FERN_EAI - n, or an error as above. */
+FERN_API int fern_resolve(const char *host, const char *service,
+                          const struct addrinfo *hints, double deadline,
+                          struct addrinfo **out);
+
+/* ---- tcp ------------------------------------------------------------ */
+
+/* Parks (host may be a name). A listening socket; host NULL or "*": all
+   addresses; port 0: any. Returns 0 or an error. */
+FERN_API int fern_tcp_listen(const char *host, const char *port, int backlog,
+                             double deadline, fern_io **out);
+
+/* Parks. The next connection. Returns 0 or an error. */
+FERN_API int fern_tcp_accept(fern_io *listener, double deadline, fern_io **out);
+
+/* Parks. Connect to the first address of host that answers. */
+FERN_API int fern_tcp_connect(const char *host, const char *port, double deadline,
+                              fern_io **out);
+
+/* The local or remote address in numbers: host of at least 64 bytes. */
+FERN_API int fern_tcp_address(const fern_io *io, bool peer, char *host, size_t size, int *port);
+
+/* ---- pool ----------------------------------------------------------- */
+
+/* At most `size` threads at once; 0 is allowed. Slots are handed on to the
+   longest waiter directly: a newcomer never overtakes. It lives until it is
+   unreferenced and its last slot has come back. Returns 0 or -ENOMEM. */
+FERN_API int fern_pool_new(size_t size, fern_pool **out);
+FERN_API fern_pool *fern_pool_ref(fern_pool *pool);
+FERN_API void fern_pool_unref(fern_pool *pool);
+
+/* Parks. Take a slot. Returns 0 or an error as above. `try` never parks:
+   -EAGAIN when none is free. `release` hands it on. */
+FERN_API int fern_pool_acquire(fern_pool *pool, double deadline);
+FERN_API int fern_pool_try_acquire(fern_pool *pool);
+FERN_API void fern_pool_release(fern_pool *pool);
+
+/* Parks. Take a slot and spawn a thread that gives it back when it ends.
+   From one of the pool's own threads, while the pool is full: `body` runs at
+   once on the caller's stack, as part of the caller's thread, and *out has
+   ended. Returns 0, what fern_spawn returns, or an error as above. */
+FERN_API int fern_pool_spawn(fern_pool *pool, fern_body *body, void *arg,
+                             const fern_spawn_options *options, double deadline,
+                             fern_thread **out);
+
+/* Running threads go on when it shrinks; waiters are woken when it grows. */
+FERN_API void fern_pool_resize(fern_pool *pool, size_t size);
+FERN_API size_t fern_pool_size(const fern_pool *pool);
+FERN_API size_t fern_pool_running(const fern_pool *pool);
+FERN_API size_t fern_pool_waiting(const fern_pool *pool);
+FERN_API size_t fern_pool_free(const fern_pool *pool);
+
+/* Is the current thread one of the pool's? */
+FERN_API bool fern_pool_inside(const fern_pool *pool);
+
+/* Parks. Wait until no slot is taken and nobody waits for one. -EDEADLK from
+   one of its own threads. */
+FERN_API int fern_pool_waitall(fern_pool *pool, double deadline);
+
+/* ---- crew ----------------------------------------------------------- */
+
+/* Threads that run one job after another, and linger a moment when there is
+   none: what it costs to make a thread is paid once, not for each job. A
+   worker is taken (it is nobody else's then), its data is loaded with what
+   the job needs, it is given the job, and released when the job is over and
+   its results have been fetched from the data. */
+typedef struct fern_worker fern_worker;
+
+typedef struct fern_crew_options {
+    const fern_host *host;      /* of the workers' threads; static; NULL: plain C */
+    /* Make a worker's data: returns 0, or a negative errno with nothing made.
+       NULL: it is NULL. host->free gets rid of it, once the worker has ended,
+       is released, and its thread is unreferenced. Must not park. */
+    int (*open)(void *arg, void **data);
+    /* Forget what the last job left in the data. Must not park or fail. */
+    void (*clear)(void *data);
+    void *arg;
+} fern_crew_options;
+
+/* A crew on the current hub; `options` are copied. It may be closed while
+   workers are taken: they end when they are released, and the last one frees
+   it. It may be closed after its hub, too. Returns 0, -ENOMEM, or -EDEADLK
+   without a hub. */
+FERN_API int fern_crew_new(const fern_crew_options *options, fern_crew **out);
+FERN_API void fern_crew_close(fern_crew *crew);
+
+/* The worker that has been idle for the shortest time, or a new one. Never
+   parks. Returns 0, or what fern_spawn or options.open return. */
+FERN_API int fern_crew_take(fern_crew *crew, fern_worker **out);
+
+typedef struct fern_crew_stats {
+    size_t workers, idle;
+} fern_crew_stats;
+FERN_API void fern_crew_inspect(const fern_crew *crew, fern_crew_stats *stats);
+
+/* A worker's job. `run` is called in its thread; it returns as a fern_body
+   does. `done` is called exactly once when the job is over on any path, be it
+   that run was never called because the worker was killed first (the result
+   is -ECANCELED); on any stack, and it must not park. It may release the
+   worker, or give it the next job. A negative result, and a kill, end the
+   worker's thread, which then has failed as any thread: its error is reported
+   unless somebody observes it. */
+typedef struct fern_job {
+    int (*run)(fern_worker *worker);
+    void (*done)(fern_worker *worker);
+    void *arg;
+    fern_pool *pool;            /* a slot of it is taken: given back when over; or NULL */
+    const char *file;           /* as in fern_spawn_options; static */
+    int line;
+} fern_job;
+FERN_API void fern_worker_give(fern_worker *worker, const fern_job *job);
+
+/* The worker is not needed any more; not while a job has begun. */
+FERN_API void fern_worker_release(fern_worker *worker);
+
+FERN_API void *fern_worker_data(const fern_worker *worker);
+FERN_API fern_thread *fern_worker_thread(const fern_worker *worker);  /* borrowed */
+
+/* `arg` of the last job, and its result once it is over. */
+FERN_API void *fern_worker_arg(const fern_worker *worker);
+FERN_API int fern_worker_result(const fern_worker *worker);
+
+/* The worker that the current thread is, or NULL. */
+FERN_API fern_worker *fern_worker_current(void);
+
+/* ---- map ------------------------------------------------------------ */
+
+/* Items, made one by one by a feeder, each run by a worker in a slot of a
+   pool, their results taken by consumers: in the order of the items or, if
+   `ordered` is false, as they come. At most the pool's size of items (but one
+   at least) are ahead of those taken. An item holds its slot only while it
+   runs. A consumer in one of the pool's own threads lends its slot when none
+   is left for the next item, so that this never deadlocks.
+   Returns 0 or -ENOMEM. */
+typedef struct fern_map fern_map;
+typedef struct fern_map_options {
+    fern_pool *pool;            /* referenced */
+    bool ordered;
+    const char *file;           /* as in fern_spawn_options; static */
+    int line;
+} fern_map_options;
+FERN_API int fern_map_new(const fern_map_options *options, fern_map **out);
+
+/* Kill what is in flight, release the results that were not taken, free the
+   map. Never parks, and waits for nothing; a thread in fern_map_next gets 0.
+   Returns true if the feeder is in the middle of feed, which has been killed
+   then; if not, feed will not be called any more. */
+FERN_API bool fern_map_free(fern_map *map);
+
+/* From now on `feeder`, which is the map's now, is given a job whenever there
+   is room: `feed(map, feeder)` pushes items until fern_map_room is false,
+   then returns 1; or 0 at the end of the input; or a negative error, which
+   becomes the result after those of all items. Returns 0, or -EBUSY when the
+   map has a feeder. */
+typedef int fern_map_feed(fern_map *map, fern_worker *feeder);
+FERN_API int fern_map_start(fern_map *map, fern_worker *feeder, fern_map_feed *feed);
+
+/* For feed. May one more item be pushed? False for good once it is freed. */
+FERN_API bool fern_map_room(const fern_map *map);
+
+/* Parks; for feed. Run the next item on `worker`, which is loaded, as soon as
+   there is a slot. Returns 0, -ECANCELED when the map has been freed, or an
+   error as above; on any error the worker stays the caller's. */
+FERN_API int fern_map_push(fern_map *map, fern_worker *worker,
+                           int (*run)(fern_worker *worker));
+
+/* Parks. The next result: 1 and a worker whose job is over, to be released by
+   the caller; 0 at the end; or an error as above. Several threads may share
+   a map. */
+FERN_API int fern_map_next(fern_map *map, double deadline, fern_worker **out);
+
+/* ---- future --------------------------------------------------------- */
+
+typedef enum fern_future_status {
+    FERN_FUTURE_PENDING,        /* its run has not begun */
+    FERN_FUTURE_RUNNING,
+    FERN_FUTURE_DONE,
+    FERN_FUTURE_CANCELLED,      /* done, too: it never ran */
+} fern_future_status;
+
+/* Something that an executor will run. The storage is the caller's: it stays
+   where it is from its submission until it is done. */
+struct fern_future {
+    struct { void *next, *prev; } node, waiters;
+    fern_executor *executor;
+    fern_worker *worker;        /* that it was given to; NULL before and after */
+    /* In a worker's thread, with its data; returns as a fern_body does. */
+    int (*run)(fern_future *future, void *data);
+    int result;                 /* once done; of a cancelled one, why: -ECANCELED */
+    fern_future_status status;
+};
+FERN_API void fern_future_init(fern_future *future,
+                               int (*run)(fern_future *future, void *data));
+
+/* Parks. Wait until it is done. Returns 0, -EDEADLK from inside its own run,
+   or an error as above. */
+FERN_API int fern_future_wait(fern_future *future, double deadline);
+
+/* See that it never runs: 1 if so, also when it was cancelled before; 0 if
+   its run has begun. Never parks. */
+FERN_API int fern_future_cancel(fern_future *future);
+
+FERN_API bool fern_future_done(const fern_future *future);
+
+/* ---- executor ------------------------------------------------------- */
+
+/* Runs futures on at most `max_workers` (at least 1) workers of a crew at a
+   time, in the order of submission. It lives until it is unreferenced and its
+   last future is done; its crew must live as long. Returns 0, -EINVAL or
+   -ENOMEM. */
+FERN_API int fern_executor_new(fern_crew *crew, size_t max_workers, fern_executor **out);
+FERN_API fern_executor *fern_executor_ref(fern_executor *executor);
+FERN_API void fern_executor_unref(fern_executor *executor);
+
+/* Run the future, soon or when its turn comes. Never parks. Returns 0,
+   -ESHUTDOWN after shutdown, or what fern_crew_take returns. */
+FERN_API int fern_executor_submit(fern_executor *executor, fern_future *future);
+
+/* The same in steps, for workers whose data is loaded by the submitter. `take`
+   returns 1 and a worker to be loaded, 0 if all are busy, or an error as
+   above. Then `start` the future on that worker, or `untake` it; or `queue`
+   the future. `place` as in fern_spawn_options. */
+FERN_API int fern_executor_take(fern_executor *executor, fern_worker **out);
+FERN_API void fern_executor_start(fern_executor *executor, fern_worker *worker,
+                                  fern_future *future, const char *file, int line);
+FERN_API void fern_executor_untake(fern_executor *executor, fern_worker *worker);
+FERN_API void fern_executor_queue(fern_executor *executor, fern_future *future);
+
+/* Refuse new futures from now on; cancel those that have not begun, if
+   `cancel_pending`. May be called again. Never parks. */
+FERN_API void fern_executor_shutdown(fern_executor *executor, bool cancel_pending);
+
+/* Parks. Wait until all futures are done and their workers idle. -EDEADLK
+   from inside one of them. */
+FERN_API int fern_executor_wait(fern_executor *executor, double deadline);
+
+typedef struct fern_executor_stats {
+    size_t max_workers;
+    size_t running;             /* workers that have a future */
+    size_t backlog;             /* futures that wait for one */
+    bool shut;
+} fern_executor_stats;
+FERN_API void fern_executor_inspect(const fern_executor *executor,
+                                    fern_executor_stats *stats);
+
+/* ---- http ----------------------------------------------------------- */
+
+/* In a library of its own, which needs libcurl. */
+
+typedef enum fern_http_version {
+    FERN_HTTP_AUTO,             /* 2 over TLS if the peer has it, else 1.1 */
+    FERN_HTTP_1_0,
+    FERN_HTTP_1_1,
+    FERN_HTTP_2,                /* as AUTO over TLS; without it, 2 or nothing */
+} fern_http_version;
+
+typedef struct fern_http_header {
+    const char *name, *value;
+} fern_http_header;
+
+enum { FERN_HTTP_ERROR_SIZE = 256 };
+
+typedef struct fern_http_options {
+    const char *url;            /* http: or https: */
+    const char *method;         /* NULL: GET, or POST with a body */
+    const fern_http_header *headers;
+    size_t header_count;
+    const void *body;           /* NULL: none */
+    size_t body_size;
+    size_t max_body;            /* of the answer, decoded; 0: no limit */
+    int max_redirects;          /* 0: 10; negative: a redirect is an answer too */
+    fern_http_version version;
+    const char *cafile;         /* certificates to trust; NULL: the system's */
+    bool insecure;              /* trust whoever answers */
+    const char *proxy;          /* its URL, "": none; NULL: as the environment says */
+    char *error;                /* FERN_HTTP_ERROR_SIZE bytes, or NULL */
+} fern_http_options;
+
+typedef struct fern_http_response {
+    int status;
+    const char *url;            /* of the last request, after redirects */
+    const fern_http_header *headers;    /* of the last answer, as received */
+    size_t header_count;
+    const char *body;           /* decoded; a zero follows it */
+    size_t body_size;
+} fern_http_response;
+
+/* Parks. Fetch options->url, follow redirects, and wait for the whole answer
+   or until `deadline`; an answer with any status is success. Connections are
+   kept and used again. Whoever leaves early leaves at once and disturbs no
+   other request. On 0 free *out with fern_http_response_free.
+   Errors besides those above: FERN_EAI - n, -ECONNREFUSED and its like,
+   FERN_ETLS, -ECONNRESET (also for a body that ends before its announced
+   length, and for no answer at all), FERN_EPROTO_HTTP for what is no HTTP,
+   FERN_EREDIRECTS, -EMSGSIZE for a body above max_body, -EINVAL for what is
+   no URL and for names, values and methods that HTTP does not allow,
+   -EPROTONOSUPPORT for other schemes. On any of them options->error holds
+   what there is to say, such as "connection refused". */
+FERN_API int fern_http_request(const fern_http_options *options, double deadline,
+                               fern_http_response **out);
+FERN_API void fern_http_response_free(fern_http_response *response);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
