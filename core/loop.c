@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: MIT
+   loop: libev, and nothing but libev. Descriptors stand one priority above
+   our turn, so that a ready event is seen before a time that has passed.
+   Never the default loop: its SIGCHLD handler would reap the children of
+   everybody in the process. */
+#include "loop.h"
+#include "fern.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#if __has_include(<ev.h>)
+#include <ev.h>
+#else
+#include <libev/ev.h>
+#endif
+
+struct fern_loop {
+    struct ev_loop *ev;
+    bool host;
+    bool fed, busy, kept;
+    double armed;               /* what `timer` is set to; own loop only */
+    ev_timer timer;
+    ev_async async;
+    ev_idle idle;
+    ev_prepare turn;            /* never started, only fed */
+    void (*woken)(void *arg);
+    void *arg;
+};
+
+struct fern_watcher {
+    ev_io io;
+    fern_loop *loop;
+    void (*ready)(int events, void *arg);
+    void *arg;
+};
+
+static void on_timer(struct ev_loop *ev, ev_timer *timer, int events)
+{
+    fern_loop *loop = timer->data;
+    (void)events;
+    loop->armed = FERN_NEVER;
+    if (loop->host)
+        fern_loop_feed(loop);
+    (void)ev;
+}
+
+static void on_async(struct ev_loop *ev, ev_async *async, int events)
+{
+    fern_loop *loop = async->data;
+    (void)events;
+    (void)ev;
+    if (loop->host)
+        fern_loop_feed(loop);
+}
+
+static void on_idle(struct ev_loop *ev, ev_idle *idle, int events)
+{
+    (void)events;
+    (void)ev;
+    fern_loop_feed(idle->data);
+}
+
+static void on_turn(struct ev_loop *ev, ev_prepare *turn, int events)
+{
+    fern_loop *loop = turn->data;
+    (void)events;
+    (void)ev;
+    loop->fed = false;
+    loop->woken(loop->arg);
+}
+
+static void on_io(struct ev_loop *ev, ev_io *io, int events)
+{
+    fern_watcher *watcher = (fern_watcher *)(void *)io;
+    (void)ev;
+    int ours = (events & EV_READ ? FERN_READ : 0) | (events & EV_WRITE ? FERN_WRITE : 0);
+    if (events & EV_ERROR)      /* libev has given the descriptor up */
+        ours = FERN_READ | FERN_WRITE;
+    watcher->ready(ours, watcher->arg);
+}
+
+int fern_loop_open(void *host, void (*woken)(void *arg), void *arg, fern_loop **out)
+{
+    fern_loop *loop = calloc(1, sizeof *loop);
+    if (!loop)
+        return -ENOMEM;
+    loop->host = host;
+    loop->ev = host ? host : ev_loop_new(EVFLAG_AUTO | EVFLAG_NOENV);
+    if (!loop->ev) {
+        free(loop);
+        return -ENOMEM;
+    }
+    loop->armed = FERN_NEVER;
+    loop->woken = woken;
+    loop->arg = arg;
+    ev_timer_init(&loop->timer, on_timer, 0, 0);
+    ev_async_init(&loop->async, on_async);
+    ev_idle_init(&loop->idle, on_idle);
+    ev_prepare_init(&loop->turn, on_turn);
+    ev_set_priority(&loop->timer, 0);
+    ev_set_priority(&loop->turn, EV_MINPRI);
+    ev_set_priority(&loop->idle, EV_MINPRI);
+    loop->timer.data = loop->async.data = loop->idle.data = loop->turn.data = loop;
+    ev_async_start(loop->ev, &loop->async);
+    if (loop->host)
+        ev_unref(loop->ev);     /* ours alone shall not keep the host running */
+    *out = loop;
+    return 0;
+}
+
+void fern_loop_close(fern_loop *loop)
+{
+    if (loop->host) {
+        fern_loop_busy(loop, false);
+        fern_loop_keep(loop, false);
+        ev_ref(loop->ev);
+    }
+    ev_timer_stop(loop->ev, &loop->timer);
+    ev_async_stop(loop->ev, &loop->async);
+    ev_clear_pending(loop->ev, &loop->turn);
+    if (!loop->host)
+        ev_loop_destroy(loop->ev);
+    free(loop);
+}
+
+static void arm(fern_loop *loop, double now, double until)
+{
+    if (until == loop->armed)
+        return;
+    if (loop->armed != FERN_NEVER)
+        ev_timer_stop(loop->ev, &loop->timer);
+    loop->armed = until;
+    if (until == FERN_NEVER)
+        return;
+    ev_now_update(loop->ev);    /* libev counts from its cached time */
+    ev_timer_set(&loop->timer, until > now ? until - now : 0, 0);
+    ev_timer_start(loop->ev, &loop->timer);
+}
+
+void fern_loop_poll(fern_loop *loop, double now, double until)
+{
+    if (until > now) {
+        arm(loop, now, until);
+        ev_run(loop->ev, EVRUN_ONCE);
+    } else {
+        ev_run(loop->ev, EVRUN_NOWAIT);
+    }
+}
+
+void fern_loop_wake(fern_loop *loop)
+{
+    ev_async_send(loop->ev, &loop->async);
+}
+
+void fern_loop_forked(fern_loop *loop)
+{
+    ev_loop_fork(loop->ev);
+}
+
+void fern_loop_feed(fern_loop *loop)
+{
+    if (loop->fed)
+        return;
+    loop->fed = true;
+    ev_feed_event(loop->ev, &loop->turn, EV_CUSTOM);
+}
+
+void fern_loop_busy(fern_loop *loop, bool busy)
+{
+    if (busy == loop->busy)
+        return;
+    loop->busy = busy;
+    if (busy)
+        ev_idle_start(loop->ev, &loop->idle);
+    else
+        ev_idle_stop(loop->ev, &loop->idle);
+}
+
+void fern_loop_keep(fern_loop *loop, bool keep)
+{
+    if (keep == loop->kept)
+        return;
+    loop->kept = keep;
+    if (keep)
+        ev_ref(loop->ev);
+    else
+        ev_unref(loop->ev);
+}
+
+void fern_loop_alarm(fern_loop *loop, double now, double until)
+{
+    arm(loop, now, until);
+}
+
+fern_watcher *fern_watcher_new(fern_loop *loop, int fd, int events,
+                               void (*ready)(int events, void *arg), void *arg)
+{
+    fern_watcher *watcher = malloc(sizeof *watcher);
+    if (!watcher)
+        return NULL;
+    watcher->loop = loop;
+    watcher->ready = ready;
+    watcher->arg = arg;
+    int ev = (events & FERN_READ ? EV_READ : 0) | (events & FERN_WRITE ? EV_WRITE : 0);
+    ev_io_init(&watcher->io, on_io, fd, ev);
+    ev_set_priority(&watcher->io, 1);
+    return watcher;
+}
+
+void fern_watcher_free(fern_watcher *watcher)
+{
+    if (!watcher)
+        return;
+    ev_io_stop(watcher->loop->ev, &watcher->io);
+    free(watcher);
+}
+
+void fern_watcher_start(fern_watcher *watcher)
+{
+    ev_io_start(watcher->loop->ev, &watcher->io);
+}
+
+void fern_watcher_stop(fern_watcher *watcher)
+{
+    ev_io_stop(watcher->loop->ev, &watcher->io);
+}
+
+void fern_watcher_set(fern_watcher *watcher, int events)
+{
+    int ev = (events & FERN_READ ? EV_READ : 0) | (events & FERN_WRITE ? EV_WRITE : 0);
+    ev_io_stop(watcher->loop->ev, &watcher->io);
+    ev_io_set(&watcher->io, watcher->io.fd, ev);
+}
+
+bool fern_watcher_started(const fern_watcher *watcher)
+{
+    return ev_is_active(&watcher->io);
+}

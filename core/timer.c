@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: MIT
+   timer: a 4-ary heap. A timer knows its slot, so taking one out costs one
+   walk. Timers of threads have their slots reserved when the thread is
+   spawned: starting one cannot fail, and so no wait can for want of memory. */
+#include "timer.h"
+#include "hub.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+struct fern_timer_slot {
+    double at;
+    uint64_t sequence;
+    fern_timer *timer;
+};
+
+typedef struct fern_timer_slot slot;
+
+enum { ARITY = 4, ROOT = 1 };
+
+static bool before(const slot *a, const slot *b)
+{
+    return a->at < b->at || (a->at == b->at && a->sequence < b->sequence);
+}
+
+static void put(fern_timers *timers, uint32_t index, slot s)
+{
+    timers->slots[index] = s;
+    s.timer->index = index;
+}
+
+static uint32_t parent(uint32_t index)
+{
+    return (index - 2) / ARITY + 1;
+}
+
+static void rise(fern_timers *timers, uint32_t index, slot s)
+{
+    while (index > ROOT && before(&s, &timers->slots[parent(index)])) {
+        put(timers, index, timers->slots[parent(index)]);
+        index = parent(index);
+    }
+    put(timers, index, s);
+}
+
+static uint32_t least_child(const fern_timers *timers, uint32_t index)
+{
+    uint32_t first = (index - 1) * ARITY + 2, least = first;
+    uint32_t last = first + ARITY - 1;
+    if (last > timers->count)
+        last = timers->count;
+    for (uint32_t child = first + 1; child <= last; child++)
+        if (before(&timers->slots[child], &timers->slots[least]))
+            least = child;
+    return least;
+}
+
+static void sink(fern_timers *timers, uint32_t index, slot s)
+{
+    while ((index - 1) * ARITY + 2 <= timers->count) {
+        uint32_t child = least_child(timers, index);
+        if (!before(&timers->slots[child], &s))
+            break;
+        put(timers, index, timers->slots[child]);
+        index = child;
+    }
+    put(timers, index, s);
+}
+
+void fern_timers_deinit(fern_timers *timers)
+{
+    free(timers->slots);
+    timers->slots = NULL;
+    timers->count = timers->capacity = 0;
+}
+
+int fern_timers_reserve(fern_timers *timers, size_t threads)
+{
+    size_t need = threads + timers->others + 1;
+    if (need < timers->capacity) {
+        timers->threads = threads;
+        return 0;
+    }
+    size_t capacity = timers->capacity ? timers->capacity : 16;
+    while (capacity <= need)
+        capacity *= 2;
+    if (capacity > UINT32_MAX / ARITY)
+        return -ENOMEM;
+    slot *slots = realloc(timers->slots, capacity * sizeof *slots);
+    if (!slots)
+        return -ENOMEM;
+    timers->slots = slots;
+    timers->capacity = capacity;
+    timers->threads = threads;
+    return 0;
+}
+
+void fern_timers_place(fern_timers *timers, fern_timer *timer, double at)
+{
+    slot s = { at, ++timers->sequence, timer };
+    if (timer->index)
+        fern_timers_stop(timers, timer);
+    timer->at = at;
+    timers->aside += timer->aside;
+    rise(timers, ++timers->count, s);
+}
+
+int fern_timers_start(fern_timers *timers, fern_timer *timer, double at)
+{
+    if (timer->index)
+        fern_timers_stop(timers, timer);
+    timers->others++;
+    int rc = fern_timers_reserve(timers, timers->threads);
+    if (rc < 0) {
+        timers->others--;
+        return rc;
+    }
+    timer->counted = true;
+    fern_timers_place(timers, timer, at);
+    return 0;
+}
+
+void fern_timers_stop(fern_timers *timers, fern_timer *timer)
+{
+    uint32_t index = timer->index;
+    if (!index)
+        return;
+    timer->index = 0;
+    timers->aside -= timer->aside;
+    timers->others -= timer->counted;
+    timer->counted = false;
+    slot last = timers->slots[timers->count--];
+    if (last.timer == timer)
+        return;
+    if (index > ROOT && before(&last, &timers->slots[parent(index)]))
+        rise(timers, index, last);
+    else
+        sink(timers, index, last);
+}
+
+double fern_timers_next(const fern_timers *timers)
+{
+    return timers->count ? timers->slots[ROOT].at : FERN_NEVER;
+}
+
+void fern_timers_run(fern_timers *timers, double now)
+{
+    uint64_t newest = timers->sequence;
+    while (timers->count) {
+        slot *first = &timers->slots[ROOT];
+        if (first->at > now || first->sequence > newest)
+            return;
+        fern_timer *timer = first->timer;
+        fern_timers_stop(timers, timer);
+        timer->fn(timer);
+    }
+}
+
+int fern_timer_start(fern_timer *timer, double at)
+{
+    return fern_timers_start(&fern_hub_here->timers, timer, at);
+}
+
+void fern_timer_stop(fern_timer *timer)
+{
+    if (timer->index)
+        fern_timers_stop(&fern_hub_here->timers, timer);
+}
