@@ -1,0 +1,630 @@
+/* SPDX-License-Identifier: MIT
+   hub: see the header. A turn is: poll, run what was posted, fire timers,
+   then run ready threads until none is left or the budget is spent. The
+   budget is counted in switches, because reading the clock costs more than
+   one; it is at most BATCH, or what filled TURN seconds lately, and the clock
+   is read once a batch. */
+#include "hub.h"
+#include "error.h"
+#include "interrupt.h"
+#include "io.h"
+#include "offload.h"
+#include "report.h"
+#include "thread.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#ifdef FERN_STRESS
+enum { BATCH = 1 };             /* poll at every switch */
+#else
+enum { BATCH = 64 };
+#endif
+static const double TURN = 100e-6;
+
+__thread fern_hub *fern_hub_here;
+
+void fern_hub_abort(const char *what, const char *file, int line)
+{
+    fprintf(stderr, "fern: %s:%d: broken contract: %s\n", file, line, what);
+    abort();
+}
+
+double fern_now(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+/* ---- who runs next ---- */
+
+/* The batch is spent: read the clock, learn how many switches fit in a turn,
+   and tell whether it is time to poll. */
+static bool turn_is_over(fern_hub *hub)
+{
+    double now = fern_now(), took = now - hub->now;
+    hub->now = now;
+    if (took > TURN) {
+        double fit = hub->allowance * (TURN / took);
+        hub->allowance = fit > 1 ? (int)fit : 1;
+    } else if (hub->allowance < BATCH) {
+        hub->allowance = hub->allowance * 2 < BATCH ? hub->allowance * 2 : BATCH;
+    }
+    hub->budget = hub->allowance;
+    return now - hub->polled >= TURN || BATCH == 1;
+}
+
+/* What the thread after next will touch first: its struct (for the one after
+   that), the top of its stack, and its host's state. */
+static inline void prefetch(const fern_hub *hub)
+{
+    const fern_thread *soon = fern_list_entry(hub->ready.next, fern_thread, queue);
+    if (&soon->queue == &hub->ready)
+        return;
+    const char *sp = soon->context.sp, *spot = soon->spot;
+    __builtin_prefetch(sp);
+    __builtin_prefetch(sp + 64);
+    __builtin_prefetch(sp + 128);
+    __builtin_prefetch(sp + 192);
+    __builtin_prefetch(spot);
+    __builtin_prefetch(spot + 64);
+    __builtin_prefetch(spot + 128);
+    const char *later = (const char *)soon->queue.next;
+    __builtin_prefetch(later);
+    __builtin_prefetch(later + 64);
+}
+
+static inline fern_thread *take_ready(fern_hub *hub)
+{
+    fern_list *node = fern_list_take(&hub->ready);
+    if (!node)
+        return NULL;
+    prefetch(hub);
+    return fern_list_entry(node, fern_thread, queue);
+}
+
+static inline fern_thread *pick(fern_hub *hub)
+{
+    if (__builtin_expect(--hub->budget <= 0, 0) && turn_is_over(hub))
+        return NULL;
+    return take_ready(hub);
+}
+
+void fern_hub_ready(fern_hub *hub, fern_thread *thread)
+{
+    fern_list_append(&hub->ready, &thread->queue);
+    if (__builtin_expect(hub->hosted, 0) && !hub->turning)
+        fern_loop_feed(hub->loop);
+}
+
+void fern_hub_switch(fern_hub *hub, fern_thread *self)
+{
+    fern_thread *next = pick(hub);
+    if (next == self)
+        return;
+    hub->current = next;
+    fern_context_switch(&self->context, next ? &next->context : &hub->context);
+}
+
+void fern_hub_exit(fern_hub *hub)
+{
+    fern_thread *next = pick(hub);
+    hub->current = next;
+    fern_context_exit(&hub->grave, next ? &next->context : &hub->context);
+}
+
+static void run_ready(fern_hub *hub)
+{
+    fern_thread *next = take_ready(hub);
+    if (!next)
+        return;
+    hub->current = next;
+    fern_context_switch(&hub->context, &next->context);
+}
+
+/* ---- the turn ---- */
+
+static bool run_posts(fern_hub *hub)
+{
+    fern_post *newest = atomic_load_explicit(&hub->posts, memory_order_relaxed);
+    if (!newest)
+        return false;
+    newest = atomic_exchange(&hub->posts, NULL);
+    fern_post *oldest = NULL;
+    while (newest) {
+        fern_post *next = newest->next;
+        newest->next = oldest;
+        oldest = newest;
+        newest = next;
+    }
+    while (oldest) {
+        fern_post *next = oldest->next;         /* fn may reuse the post */
+        oldest->fn(oldest->arg);
+        oldest = next;
+    }
+    return true;
+}
+
+static void interrupt_main(fern_hub *hub)
+{
+    int rc = atomic_exchange(&hub->main_rc, 0);
+    if (!rc || !hub->main)
+        return;
+    if (hub->main->waiting) {
+        fern_wake(hub->main, rc);
+    } else {
+        hub->main->pending_rc = rc;
+        fern_interrupt_settle(hub->main);
+    }
+}
+
+static bool anything_posted(fern_hub *hub)
+{
+    return atomic_load(&hub->posts) || atomic_load(&hub->main_rc);
+}
+
+/* Nothing is ready and nothing could ever make it so. */
+static bool deadlocked(const fern_hub *hub)
+{
+    return !hub->hosted && hub->listeners == 0 && hub->holds == 0 &&
+           hub->timers.count == hub->timers.aside;
+}
+
+static void wake_up(fern_hub *hub)
+{
+    hub->turns++;
+    hub->now = hub->polled = fern_now();
+    run_posts(hub);
+    if (atomic_load_explicit(&hub->main_rc, memory_order_relaxed))
+        interrupt_main(hub);
+    if (hub->timers.count)
+        fern_timers_run(&hub->timers, hub->now);
+    hub->budget = hub->allowance;
+}
+
+static void turn(fern_hub *hub)
+{
+    double now = hub->now, until = now;
+    if (fern_list_empty(&hub->ready) && !anything_posted(hub)) {
+        if (deadlocked(hub))
+            fern_wake(hub->main, -EDEADLK);
+        else
+            until = fern_timers_next(&hub->timers);
+        now = fern_now();
+    }
+    hub->polls++;
+    fern_loop_poll(hub->loop, now, until);
+    wake_up(hub);
+    run_ready(hub);
+}
+
+static void hub_main(void *arg)
+{
+    fern_hub *hub = arg;
+    fern_context_arrive(&hub->context);
+    for (;;)
+        turn(hub);
+}
+
+/* On a host's loop: one turn, from a callback of lowest priority. */
+static void hosted_turn(void *arg)
+{
+    fern_hub *hub = arg, *other = fern_hub_here;
+    if (hub->current || hub->turning)
+        return;                 /* the host runs its loop inside a thread */
+    fern_hub_here = hub;
+    hub->turning = true;
+    wake_up(hub);
+    run_ready(hub);
+    hub->turning = false;
+    fern_hub_here = other;
+    fern_hub_settle(hub);
+}
+
+void fern_hub_settle(fern_hub *hub)
+{
+    if (!hub->hosted)
+        return;
+    bool ready = !fern_list_empty(&hub->ready);
+    fern_loop_busy(hub->loop, ready);
+    fern_loop_keep(hub->loop, hub->holds > 0);
+    fern_loop_alarm(hub->loop, fern_now(), fern_timers_next(&hub->timers));
+}
+
+/* ---- from outside ---- */
+
+void fern_hub_post(fern_hub *hub, fern_post *post)
+{
+    fern_post *first = atomic_load(&hub->posts);
+    do
+        post->next = first;
+    while (!atomic_compare_exchange_weak(&hub->posts, &first, post));
+    if (!first)
+        fern_loop_wake(hub->loop);
+}
+
+void fern_hub_interrupt_main(fern_hub *hub, int rc)
+{
+    atomic_store(&hub->main_rc, rc);
+    fern_loop_wake(hub->loop);
+}
+
+void fern_hub_hold(fern_hub *hub)
+{
+    hub->holds++;
+    if (!hub->turning)
+        fern_hub_settle(hub);
+}
+
+void fern_hub_unhold(fern_hub *hub)
+{
+    FERN_ASSERT(hub->holds > 0);
+    hub->holds--;
+    if (!hub->turning)
+        fern_hub_settle(hub);
+}
+
+int fern_hub_call_main(fern_hub *hub, void (*fn)(void *arg), void *arg)
+{
+    fern_thread *self = hub->current, *main = hub->main;
+    if (!self || !main)
+        return -EDEADLK;
+    if (self == main) {
+        fn(arg);
+        return 0;
+    }
+    hub->main_call = fn;
+    hub->main_call_arg = arg;
+    main->attention = true;
+    fern_wake(main, -EINTR);
+    int rc = fern_park("the end of the process", FERN_NEVER);
+    while (rc == 0)
+        rc = fern_park("the end of the process", FERN_NEVER);
+    return rc;
+}
+
+/* ---- waitall ---- */
+
+static const fern_wait_kind waitall = { .name = "all threads", .joins = true };
+
+/* Does `thread` wait, perhaps through others, for `waiter` to end? */
+static bool waits_for(const fern_hub *hub, const fern_thread *thread,
+                      const fern_thread *waiter)
+{
+    size_t steps = hub->alive + 1;
+    while (steps-- && thread->waiting && thread->kind->joins) {
+        if (thread->kind == &waitall)
+            return true;
+        thread = thread->object;
+        if (thread == waiter)
+            return true;
+    }
+    return false;
+}
+
+static bool nobody_left(const fern_hub *hub, const fern_thread *waiter)
+{
+    size_t mine = waiter != hub->main;
+    size_t joining = hub->joining - (mine && waiter->waiting);
+    if (joining < hub->alive - mine)
+        return false;           /* somebody does something else */
+    const fern_list *node = hub->threads.next;
+    for (; node != &hub->threads; node = node->next) {
+        const fern_thread *thread = fern_list_entry(node, fern_thread, all);
+        if (thread != waiter && thread != hub->main && !thread->idle &&
+            !waits_for(hub, thread, waiter))
+            return false;
+    }
+    return true;
+}
+
+void fern_hub_joining(fern_hub *hub, fern_thread *thread, int change)
+{
+    if (change && thread != hub->main)
+        hub->joining += change;
+    fern_list *node = hub->waitall.next;
+    while (change >= 0 && node != &hub->waitall) {
+        fern_thread *waiter = fern_list_entry(node, fern_thread, queue);
+        node = node->next;
+        if (nobody_left(hub, waiter))
+            fern_wake(waiter, 0);
+    }
+}
+
+int fern_hub_waitall(fern_hub *hub, double deadline)
+{
+    fern_thread *self = hub->current;
+    if (!self)
+        return -EDEADLK;
+    if (nobody_left(hub, self))
+        return fern_breathe();
+    return fern_wait(&hub->waitall, &waitall, NULL, deadline);
+}
+
+/* ---- what is kept until the hub closes ---- */
+
+struct kept {
+    fern_list node;
+    const void *key;
+    void *value;
+    void (*drop)(void *value);
+};
+
+static struct kept *find_kept(const fern_hub *hub, const void *key)
+{
+    for (fern_list *node = hub->kept.next; node != &hub->kept; node = node->next) {
+        struct kept *kept = fern_list_entry(node, struct kept, node);
+        if (kept->key == key)
+            return kept;
+    }
+    return NULL;
+}
+
+static void drop_kept(struct kept *kept)
+{
+    fern_list_remove(&kept->node);
+    if (kept->drop)
+        kept->drop(kept->value);
+    free(kept);
+}
+
+int fern_hub_keep(fern_hub *hub, const void *key, void *value, void (*drop)(void *value))
+{
+    struct kept *kept = find_kept(hub, key), *fresh = NULL;
+    if (value && !(fresh = malloc(sizeof *fresh)))
+        return -ENOMEM;
+    if (kept) {
+        kept->drop = NULL;
+        drop_kept(kept);
+    }
+    if (!fresh)
+        return 0;
+    *fresh = (struct kept){ .key = key, .value = value, .drop = drop };
+    fern_list_prepend(&hub->kept, &fresh->node);
+    return 0;
+}
+
+void *fern_hub_kept(fern_hub *hub, const void *key)
+{
+    struct kept *kept = find_kept(hub, key);
+    return kept ? kept->value : NULL;
+}
+
+/* ---- open and close ---- */
+
+static void after_fork(void)
+{
+    if (fern_hub_here)
+        fern_hub_here->forked = true;
+}
+
+static void register_after_fork(void)
+{
+    pthread_atfork(NULL, NULL, after_fork);
+}
+
+static size_t name_overflow(const char *low, char *buffer, size_t size)
+{
+    fern_hub *hub = fern_hub_here;
+    const fern_thread *thread = hub ? hub->current : NULL;
+    if (hub && hub->stack.low == low)
+        return fern_report_copy(buffer, size, "of the hub");
+    if (!thread || thread->stack.low != low)
+        return fern_report_copy(buffer, size, "(unknown)");
+    return fern_report_name(thread, buffer, size);
+}
+
+static void init_lists(fern_hub *hub)
+{
+    fern_list_init(&hub->ready);
+    fern_list_init(&hub->other_stacks);
+    fern_list_init(&hub->threads);
+    fern_list_init(&hub->recycled);
+    fern_list_init(&hub->waitall);
+    fern_list_init(&hub->unasked);
+    fern_list_init(&hub->kept);
+}
+
+static void configure(fern_hub *hub, const fern_hub_options *options)
+{
+    static const fern_hub_options defaults;
+    if (!options)
+        options = &defaults;
+    hub->stack_size = options->stack_size ? options->stack_size : FERN_STACK_DEFAULT;
+    hub->grace = options->grace > 0 ? options->grace : 0.25;
+    hub->mprotect_guards = options->mprotect_guards;
+    hub->hosted = options->loop;
+    hub->allowance = hub->budget = BATCH;
+    hub->now = hub->polled = fern_now();
+}
+
+/* The caller goes on as the main thread; the hub gets a stack of its own. */
+static int open_stacks(fern_hub *hub)
+{
+    fern_stack_guard guard = hub->mprotect_guards ? FERN_GUARD_MPROTECT : FERN_GUARD_AUTO;
+    int rc = fern_stacks_new(hub->stack_size, guard, &hub->stacks);
+    if (rc < 0)
+        return rc;
+    if (hub->hosted) {
+        fern_context_adopt(&hub->context);
+        return 0;
+    }
+    rc = fern_stack_get(hub->stacks, &hub->stack);
+    if (rc < 0)
+        goto free_stacks;
+    rc = fern_thread_adopt_main(hub);
+    if (rc < 0)
+        goto free_stacks;
+    fern_context_make(&hub->context, hub->stack.low,
+                      (size_t)(hub->stack.top - hub->stack.low), hub->stack.top,
+                      hub_main, hub);
+    return 0;
+
+free_stacks:
+    fern_stacks_free(hub->stacks);
+    return rc;
+}
+
+int fern_hub_open(const fern_hub_options *options, fern_hub **out)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    if (fern_hub_here)
+        return -EBUSY;
+    fern_hub *hub = calloc(1, sizeof *hub);
+    if (!hub)
+        return -ENOMEM;
+    pthread_once(&once, register_after_fork);
+    init_lists(hub);
+    configure(hub, options);
+    int rc = fern_loop_open(options ? options->loop : NULL, hosted_turn, hub, &hub->loop);
+    if (rc < 0)
+        goto free_hub;
+    rc = fern_overflow_enter(name_overflow);
+    if (rc < 0)
+        goto close_loop;
+    rc = fern_timers_reserve(&hub->timers, 2);
+    if (rc < 0)
+        goto leave_overflow;
+    rc = open_stacks(hub);
+    if (rc < 0)
+        goto free_timers;
+    fern_hub_here = hub;
+    *out = hub;
+    return 0;
+
+free_timers:
+    fern_timers_deinit(&hub->timers);
+leave_overflow:
+    fern_overflow_leave();
+close_loop:
+    fern_loop_close(hub->loop);
+free_hub:
+    free(hub);
+    return rc;
+}
+
+static const fern_wait_kind closing = { .name = "the hub's end" };
+
+/* Run until all threads have ended or `deadline` has passed. */
+static void drain(fern_hub *hub, double deadline)
+{
+    while (hub->alive_all > 0 && fern_now() < deadline) {
+        if (hub->hosted) {
+            double until = fern_list_empty(&hub->ready) ? fern_timers_next(&hub->timers) : 0;
+            fern_loop_poll(hub->loop, fern_now(), until < deadline ? until : deadline);
+            hosted_turn(hub);
+        } else {
+            if (fern_wait(NULL, &closing, NULL, deadline) == -EDEADLK)
+                return;         /* they wait for what will never come */
+        }
+    }
+}
+
+static int unwind(fern_hub *hub, double deadline)
+{
+    if (hub->main)
+        hub->main->shield++;
+    fern_thread_kill_all(hub);
+    drain(hub, deadline);
+    fern_report_unasked(hub, true);
+    if (hub->hosted)
+        drain(hub, deadline);
+    while (!fern_list_empty(&hub->kept))
+        drop_kept(fern_list_entry(hub->kept.next, struct kept, node));
+    if (hub->main)
+        hub->main->shield--;
+    return (int)hub->alive_all;
+}
+
+int fern_hub_close(fern_hub *hub, double deadline)
+{
+    FERN_ASSERT(hub == fern_hub_here && hub->current == hub->main);
+    hub->closing = true;
+    int left = hub->forked ? 0 : unwind(hub, deadline);
+    fern_offload_close(hub);
+    while (!fern_list_empty(&hub->threads))
+        fern_thread_abandon(fern_list_entry(hub->threads.next, fern_thread, all));
+    fern_report_forget(hub);
+    fern_io_close_all(hub);
+    if (hub->grave_full)
+        fern_context_drop(&hub->grave);
+    if (hub->main) {
+        fern_thread_leave_main(hub);
+        fern_context_drop(&hub->context);
+    }
+    fern_hub_here = NULL;
+    fern_thread_recycle_deinit(hub);
+    fern_timers_deinit(&hub->timers);
+    fern_stacks_free(hub->stacks);
+    fern_overflow_leave();
+    if (!hub->forked || !hub->hosted)
+        fern_loop_close(hub->loop);
+    free(hub);
+    return left;
+}
+
+/* ---- looking at it ---- */
+
+fern_hub *fern_hub_current(void)
+{
+    return fern_hub_here;
+}
+
+fern_thread *fern_current(void)
+{
+    return fern_hub_here ? fern_hub_here->current : NULL;
+}
+
+fern_thread *fern_hub_main(fern_hub *hub)
+{
+    return hub->main;
+}
+
+bool fern_hub_forked(const fern_hub *hub)
+{
+    return hub->forked;
+}
+
+size_t fern_hub_alive(const fern_hub *hub)
+{
+    return hub->alive;
+}
+
+void fern_hub_each(fern_hub *hub, bool (*fn)(fern_thread *thread, void *arg), void *arg)
+{
+    fern_list *node = hub->threads.next, *next;
+    for (; node != &hub->threads; node = next) {
+        next = node->next;
+        if (!fn(fern_list_entry(node, fern_thread, all), arg))
+            return;
+    }
+}
+
+void fern_hub_inspect(const fern_hub *hub, fern_hub_stats *stats)
+{
+    fern_stack_info info;
+    fern_stacks_inspect(hub->stacks, &info);
+    *stats = (fern_hub_stats){
+        .threads = hub->alive,
+        .ready = fern_wait_count(&hub->ready),
+        .timers = hub->timers.count,
+        .listeners = hub->listeners,
+        .spawned = hub->spawned,
+        .turns = hub->turns,
+        .polls = hub->polls,
+        .stacks = info.stacks,
+        .stack_slabs = info.slabs,
+        .guard_markers = info.markers,
+    };
+}
+
+void fern_hub_on_error(fern_hub *hub, fern_error_fn *fn, void *arg)
+{
+    hub->on_error = fn;
+    hub->on_error_arg = arg;
+}

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: MIT
+   hub: who runs next, on one OS thread. Threads that are ready stand in one
+   strictly first-in first-out queue; a thread that parks switches directly
+   to the next one. The hub's own stack runs only when nothing is ready or
+   the turn is over, and then polls. */
+#ifndef FERN_HUB_H
+#define FERN_HUB_H
+
+#include "context.h"
+#include "fern.h"
+#include "list.h"
+#include "loop.h"
+#include "stack.h"
+#include "timer.h"
+
+#include <stdatomic.h>
+
+#define FERN_ASSERT(truth) \
+    ((truth) ? (void)0 : fern_hub_abort(#truth, __FILE__, __LINE__))
+_Noreturn void fern_hub_abort(const char *what, const char *file, int line);
+
+struct fern_hub {
+    fern_list ready;
+    fern_thread *current;       /* NULL while the hub's own stack runs */
+    int budget;                 /* switches left before the clock is read */
+    bool forked;                /* this is a child of the process we opened in */
+    bool closing;
+
+    fern_context context;       /* the hub's stack: ours, or the host's */
+    fern_context grave;         /* where a dying thread's last switch saves */
+    bool grave_full;            /* it is still to be dropped */
+    fern_loop *loop;
+    fern_timers timers;
+    double now;                 /* the clock, as last read */
+    double polled;              /* when we last polled */
+    int allowance;              /* switches that fit in a turn, by experience */
+    bool hosted;                /* on the host's loop: no main thread */
+    bool turning;               /* hosted, and in our turn of that loop */
+
+    fern_thread *main;
+    fern_stack stack;           /* the hub's own, unless hosted */
+    fern_stacks *stacks;        /* of the default size */
+    fern_list other_stacks;     /* of other sizes: struct size_class, thread.c */
+    bool mprotect_guards;
+    size_t stack_size;
+    double grace;
+
+    fern_list threads;          /* all that have not ended, oldest first */
+    fern_list recycled;         /* ended threads' structs, stacks kept apart */
+    size_t recycled_count;
+    fern_list waitall;          /* threads in fern_hub_waitall */
+    size_t alive;               /* threads that have not ended, without main */
+    size_t alive_all;           /* the same with the idle ones */
+    size_t joining;             /* of those, the ones parked in join or waitall */
+    fern_list unasked;          /* failed threads nobody has asked about */
+    fern_timer unasked_timer;
+    bool reporting;
+    fern_error_fn *on_error;
+    void *on_error_arg;
+
+    size_t listeners;           /* threads waiting for descriptors */
+    size_t holds;               /* fern_hub_hold, offloaded jobs */
+    struct fern_io **ios;       /* by descriptor number */
+    size_t ios_size;
+
+    _Atomic(fern_post *) posts; /* pushed by any OS thread, newest first */
+    atomic_int main_rc;         /* fern_hub_interrupt_main */
+    void (*main_call)(void *arg);
+    void *main_call_arg;
+
+    void *offload;              /* offload.c's, one a hub; NULL until used */
+    fern_list kept;             /* struct kept, hub.c */
+
+    uint64_t ids, spawned, turns, polls;
+};
+
+extern __thread fern_hub *fern_hub_here;
+
+/* Make a thread that is in no queue ready: last in line. */
+void fern_hub_ready(fern_hub *hub, fern_thread *thread);
+
+/* Parks the current thread, which is in some queue or otherwise going to be
+   made ready; returns when it runs again. */
+void fern_hub_switch(fern_hub *hub, fern_thread *self);
+
+/* As fern_hub_switch, for a thread that has ended. */
+_Noreturn void fern_hub_exit(fern_hub *hub);
+
+/* One thread more (+1) or less (-1) waits for others to end; or one has
+   ended (0): wake those in waitall whose wait is over. */
+void fern_hub_joining(fern_hub *hub, fern_thread *thread, int change);
+
+/* On a host's loop: tell it what we wait for. */
+void fern_hub_settle(fern_hub *hub);
+
+#endif

@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: MIT
+   io: see the header. */
+#include "io.h"
+#include "hub.h"
+#include "thread.h"
+#include "wait.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static void describe(const char *what, const fern_io *io, char *buffer, size_t size)
+{
+    snprintf(buffer, size, "%s of descriptor %d", what, io->fd);
+}
+
+static void describe_read(const void *object, char *buffer, size_t size)
+{
+    describe("read", object, buffer, size);
+}
+
+static void describe_write(const void *object, char *buffer, size_t size)
+{
+    describe("write", object, buffer, size);
+}
+
+static const fern_wait_kind reading = { .name = "read", .describe = describe_read };
+static const fern_wait_kind writing = { .name = "write", .describe = describe_write };
+
+/* ---- the table, by number ---- */
+
+static int grow_table(fern_hub *hub, int fd)
+{
+    size_t size = hub->ios_size ? hub->ios_size : 64;
+    while (size <= (size_t)fd)
+        size *= 2;
+    if (size == hub->ios_size)
+        return 0;
+    fern_io **ios = realloc(hub->ios, size * sizeof *ios);
+    if (!ios)
+        return -ENOMEM;
+    for (size_t i = hub->ios_size; i < size; i++)
+        ios[i] = NULL;
+    hub->ios = ios;
+    hub->ios_size = size;
+    return 0;
+}
+
+static fern_io *find(const fern_hub *hub, int fd)
+{
+    return fd >= 0 && (size_t)fd < hub->ios_size ? hub->ios[fd] : NULL;
+}
+
+static int new_io(fern_hub *hub, int fd, bool foreign, fern_io **out)
+{
+    int rc = grow_table(hub, fd);
+    if (rc < 0)
+        return rc;
+    fern_io *io = calloc(1, sizeof *io);
+    if (!io)
+        return -ENOMEM;
+    io->fd = fd;
+    io->refs = 1;
+    io->foreign = foreign;
+    fern_list_init(&io->readers);
+    fern_list_init(&io->writers);
+    hub->ios[fd] = io;
+    *out = io;
+    return 0;
+}
+
+static void unref(fern_io *io)
+{
+    if (--io->refs == 0)
+        free(io);
+}
+
+/* Take the io out of the hub and wake its waiters; the descriptor, if it is
+   ours, is the caller's to close. Returns its number. */
+static int detach(fern_hub *hub, fern_io *io)
+{
+    int fd = io->fd;
+    hub->ios[fd] = NULL;
+    io->fd = -1;
+    fern_watcher_free(io->reading);
+    fern_watcher_free(io->writing);
+    io->reading = io->writing = NULL;
+    fern_wake_all(&io->readers, -EBADF);
+    fern_wake_all(&io->writers, -EBADF);
+    unref(io);
+    return fd;
+}
+
+/* ---- waiting ---- */
+
+static void on_readable(int events, void *arg)
+{
+    fern_io *io = arg;
+    (void)events;
+    if (!fern_wake_first(&io->readers, 0))
+        fern_watcher_stop(io->reading);
+}
+
+static void on_writable(int events, void *arg)
+{
+    fern_io *io = arg;
+    (void)events;
+    if (!fern_wake_first(&io->writers, 0))
+        fern_watcher_stop(io->writing);
+}
+
+static int watch(fern_hub *hub, fern_io *io, int event)
+{
+    fern_watcher **watcher = event == FERN_READ ? &io->reading : &io->writing;
+    if (!*watcher)
+        *watcher = fern_watcher_new(hub->loop, io->fd, event,
+                                    event == FERN_READ ? on_readable : on_writable, io);
+    if (!*watcher)
+        return -ENOMEM;
+    if (!fern_watcher_started(*watcher))
+        fern_watcher_start(*watcher);
+    return 0;
+}
+
+int fern_io_wait(fern_io *io, int event, double deadline)
+{
+    fern_hub *hub = fern_hub_here;
+    if (!hub || !hub->current)
+        return -EDEADLK;
+    if (io->fd < 0)
+        return -EBADF;
+    fern_list *waiters = event == FERN_READ ? &io->readers : &io->writers;
+    if (!fern_list_empty(waiters))
+        return -EBUSY;
+    int rc = watch(hub, io, event);
+    if (rc < 0)
+        return rc;
+    io->refs++;
+    hub->listeners++;
+    rc = fern_wait(waiters, event == FERN_READ ? &reading : &writing, io, deadline);
+    hub->listeners--;
+    if (rc == 0 && io->fd < 0)
+        rc = -EBADF;
+    unref(io);
+    return rc;
+}
+
+/* ---- somebody else's descriptors ---- */
+
+static int check_event(int fd, int event)
+{
+    if (event != FERN_READ && event != FERN_WRITE)
+        return -EINVAL;
+    return fcntl(fd, F_GETFD) < 0 ? -EBADF : 0;
+}
+
+int fern_fd_wait(int fd, int event, double deadline)
+{
+    fern_hub *hub = fern_hub_here;
+    if (!hub || !hub->current)
+        return -EDEADLK;
+    int rc = check_event(fd, event);
+    if (rc < 0)
+        return rc;
+    fern_io *io = find(hub, fd);
+    if (io && !io->foreign)
+        return fern_io_wait(io, event, deadline);
+    if (!io && (rc = new_io(hub, fd, true, &io)) < 0)
+        return rc;
+    io->refs++;
+    rc = fern_io_wait(io, event, deadline);
+    if (io->fd >= 0 && fern_list_empty(&io->readers) && fern_list_empty(&io->writers))
+        detach(hub, io);
+    unref(io);
+    return rc;
+}
+
+void fern_fd_forget(int fd)
+{
+    fern_hub *hub = fern_hub_here;
+    fern_io *io = hub ? find(hub, fd) : NULL;
+    if (io && io->foreign)
+        detach(hub, io);
+}
+
+/* ---- our own ---- */
+
+static int set_nonblocking(int fd)
+{
+    int flags = fcntl(fd, F_GETFL);
+    if (flags < 0)
+        return -errno;
+    if (!(flags & O_NONBLOCK) && fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
+        return -errno;
+    return 0;
+}
+
+int fern_io_open(int fd, fern_io **out)
+{
+    fern_hub *hub = fern_hub_here;
+    if (!hub)
+        return -EDEADLK;
+    if (find(hub, fd))
+        return -EBUSY;
+    int rc = set_nonblocking(fd);
+    if (rc < 0)
+        return rc;
+    struct stat stat;
+    if (fstat(fd, &stat) < 0)
+        return -errno;
+    rc = new_io(hub, fd, false, out);
+    if (rc == 0)
+        (*out)->socket = S_ISSOCK(stat.st_mode);
+    return rc;
+}
+
+void fern_io_close(fern_io *io)
+{
+    fern_hub *hub = fern_hub_here;
+    if (hub && io->fd >= 0)
+        close(detach(hub, io));
+}
+
+int fern_io_fd(const fern_io *io)
+{
+    return io->fd;
+}
+
+ssize_t fern_io_read(fern_io *io, void *buffer, size_t size, double deadline)
+{
+    int rc = fern_breathe();
+    while (rc == 0) {
+        if (io->fd < 0)
+            return -EBADF;
+        ssize_t got = read(io->fd, buffer, size);
+        if (got >= 0)
+            return got;
+        if (errno == EAGAIN || errno == EWOULDBLOCK)
+            rc = fern_io_wait(io, FERN_READ, deadline);
+        else if (errno != EINTR)
+            rc = -errno;
+    }
+    return rc;
+}
+
+static ssize_t try_write(const fern_io *io, const void *data, size_t size)
+{
+    return io->socket ? send(io->fd, data, size, MSG_NOSIGNAL) : write(io->fd, data, size);
+}
+
+ssize_t fern_io_write(fern_io *io, const void *data, size_t size, double deadline)
+{
+    int rc = fern_breathe();
+    while (rc == 0) {
+        if (io->fd < 0)
+            return -EBADF;
+        ssize_t put = try_write(io, data, size);
+        if (put >= 0)
+            return put;
+        if (errno == EAGAIN || errno == EWOULDBLOCK)
+            rc = fern_io_wait(io, FERN_WRITE, deadline);
+        else if (errno != EINTR)
+            rc = -errno;
+    }
+    return rc;
+}
+
+void fern_io_close_all(fern_hub *hub)
+{
+    for (size_t fd = 0; fd < hub->ios_size; fd++) {
+        fern_io *io = hub->ios[fd];
+        if (!io)
+            continue;
+        bool foreign = io->foreign;
+        detach(hub, io);
+        if (!foreign)
+            close((int)fd);
+    }
+    free(hub->ios);
+    hub->ios = NULL;
+    hub->ios_size = 0;
+}
+
+/* ---- libraries' descriptors ---- */
+
+struct fern_watch {
+    fern_watcher *watcher;
+    fern_watch_fn *fn;
+    void *arg;
+    int fd;
+};
+
+static void on_watch(int events, void *arg)
+{
+    fern_watch *w = arg;
+    w->fn(w->fd, events, w->arg);
+}
+
+int fern_watch_open(int fd, int events, fern_watch_fn *fn, void *arg, fern_watch **out)
+{
+    fern_hub *hub = fern_hub_here;
+    fern_watch *w = malloc(sizeof *w);
+    if (!w)
+        return -ENOMEM;
+    *w = (fern_watch){ .fn = fn, .arg = arg, .fd = fd };
+    w->watcher = fern_watcher_new(hub->loop, fd, events, on_watch, w);
+    if (!w->watcher) {
+        free(w);
+        return -ENOMEM;
+    }
+    if (events)
+        fern_watcher_start(w->watcher);
+    *out = w;
+    return 0;
+}
+
+void fern_watch_set(fern_watch *w, int events)
+{
+    fern_watcher_set(w->watcher, events);
+    if (events)
+        fern_watcher_start(w->watcher);
+}
+
+void fern_watch_close(fern_watch *w)
+{
+    fern_watcher_free(w->watcher);
+    free(w);
+}

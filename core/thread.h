@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT
+   thread: the green thread. What a switch touches stands first, in two cache
+   lines. A thread is referenced by the hub until it has ended, by whoever
+   spawned it with an `out`, and by links and reports; its stack goes back as
+   soon as it has ended. */
+#ifndef FERN_THREAD_H
+#define FERN_THREAD_H
+
+#include "context.h"
+#include "fern.h"
+#include "list.h"
+#include "stack.h"
+#include "timer.h"
+#include "wait.h"
+
+struct fern_thread {
+    fern_list queue;            /* the ready queue, or a list of waiters */
+    fern_context context;
+    void *spot;                 /* fern_park_at */
+    fern_hub *hub;
+    bool attention;             /* something for interrupt.c: kill, deadlines */
+    bool waiting;               /* in fern_wait, not yet woken */
+    bool begun;                 /* its body has */
+    bool ended;                 /* the outcome stands */
+    bool retired;               /* and its links have run */
+    bool killed;
+    bool observed;              /* somebody has asked for the error */
+    bool quiet;
+    bool idle;                  /* fern_thread_set_idle: counts for nothing */
+    uint8_t kill_stage, kill_raised;
+    uint8_t outcome;            /* fern_status, once ended */
+    uint32_t shield;
+    int rc;                     /* what fern_wake said; at the end, the result */
+    int pending_rc;             /* to be returned by the next parking call */
+
+    const fern_wait_kind *kind; /* while waiting */
+    const void *object;
+    fern_timer timer;           /* of a wait with a deadline, or of a late start */
+    double kill_grace;          /* seconds of parking left to a killed thread */
+    fern_list deadlines;        /* fern_deadline, innermost first */
+    fern_deadline *expired;     /* what fern_thread_interrupted tells */
+
+    fern_body *body;
+    void *arg;
+    const fern_host *host;
+    void *data;
+    fern_list all;              /* hub->threads, or hub->recycled */
+    fern_list waiters;          /* in fern_thread_join */
+    fern_list links;            /* struct link, thread.c */
+    struct fern_local *locals;
+    char *name;
+    const char *file;
+    fern_pool *pool;
+    fern_list unasked;          /* hub->unasked */
+    double ended_at;            /* when it went into hub->unasked */
+    fern_stack stack;
+    fern_stacks *stacks;
+    uint64_t id;
+    int line;
+    uint32_t refs;
+};
+
+/* An idle thread, such as a worker between two jobs, is not waited for, does
+   not make a deadlock, and is not reported: it counts as alive only while it
+   is not idle. */
+void fern_thread_set_idle(fern_thread *thread, bool idle);
+
+/* As fern_spawn, also while the hub closes. */
+int fern_thread_spawn_inner(fern_hub *hub, fern_body *body, void *arg,
+                            const fern_spawn_options *options);
+
+/* Parks, if `body` does. As fern_spawn, but `body` runs here and now, on the
+   caller's stack and as part of its thread; *out has ended. An interrupt of
+   the caller that comes out of `body` is returned. */
+int fern_thread_run_inline(fern_body *body, void *arg,
+                           const fern_spawn_options *options, fern_thread **out);
+
+/* The caller becomes the hub's main thread, and is it no longer. */
+int fern_thread_adopt_main(fern_hub *hub);
+void fern_thread_leave_main(fern_hub *hub);
+
+/* Let go of what threads that were recycled keep. */
+void fern_thread_recycle_deinit(fern_hub *hub);
+
+/* Kill all but the main thread. */
+void fern_thread_kill_all(fern_hub *hub);
+
+/* Unlink a thread that will never run again. */
+void fern_thread_abandon(fern_thread *thread);
+
+#endif

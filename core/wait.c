@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: MIT
+   wait: see the header. The way in and out is short while the thread has no
+   kill and no deadline to heed. */
+#include "wait.h"
+#include "hub.h"
+#include "interrupt.h"
+
+#include <errno.h>
+
+static const fern_wait_kind sleeping = { .name = "sleep" };
+static const fern_wait_kind yielding = { .name = "its turn" };
+
+/* The current thread, if it may park at all. */
+static int check_parkable(fern_thread **self)
+{
+    fern_hub *hub = fern_hub_here;
+    if (!hub || !hub->current)
+        return -EDEADLK;
+    if (hub->forked)
+        return -ECHILD;
+    *self = hub->current;
+    return 0;
+}
+
+/* Parks, with everything checked, until `limit`. */
+static int park(fern_thread *self, fern_list *waiters, const fern_wait_kind *kind,
+                const void *object, double limit)
+{
+    fern_hub *hub = self->hub;
+    if (waiters)
+        fern_list_append(waiters, &self->queue);
+    self->kind = kind;
+    self->object = object;
+    self->waiting = true;
+    if (limit < FERN_NEVER)
+        fern_timers_place(&hub->timers, &self->timer, limit);
+    if (kind->joins)
+        fern_hub_joining(hub, self, +1);
+    fern_hub_switch(hub, self);
+    if (kind->joins)
+        fern_hub_joining(hub, self, -1);
+    return self->rc;
+}
+
+static int wait_heeding(fern_thread *self, fern_list *waiters, const fern_wait_kind *kind,
+                        const void *object, double deadline)
+{
+    fern_heed heed;
+    int rc = fern_interrupt_before(self, deadline, &heed);
+    if (rc < 0)
+        return rc;
+    rc = -ETIMEDOUT;
+    if (heed.limit > heed.parked_at)
+        rc = park(self, waiters, kind, object, heed.limit);
+    return fern_interrupt_after(self, &heed, rc, kind->hands_over);
+}
+
+int fern_wait(fern_list *waiters, const fern_wait_kind *kind,
+              const void *object, double deadline)
+{
+    fern_thread *self;
+    int rc = check_parkable(&self);
+    if (rc < 0)
+        return rc;
+    if (self->attention)
+        return wait_heeding(self, waiters, kind, object, deadline);
+    self->expired = NULL;
+    if (deadline < FERN_NEVER && deadline <= fern_now())
+        return -ETIMEDOUT;
+    rc = park(self, waiters, kind, object, deadline);
+    if (self->attention)
+        return fern_interrupt_after(self, NULL, rc, kind->hands_over);
+    return rc;
+}
+
+static int yield_heeding(fern_thread *self)
+{
+    fern_heed heed;
+    int rc = fern_interrupt_before(self, FERN_NEVER, &heed);
+    if (rc < 0)
+        return rc;
+    fern_hub_ready(self->hub, self);
+    fern_hub_switch(self->hub, self);
+    return fern_interrupt_after(self, &heed, 0, false);
+}
+
+int fern_yield(void)
+{
+    fern_thread *self;
+    int rc = check_parkable(&self);
+    if (rc < 0)
+        return rc;
+    if (self->attention)
+        return yield_heeding(self);
+    self->kind = &yielding;
+    fern_hub_ready(self->hub, self);
+    fern_hub_switch(self->hub, self);
+    if (self->attention)
+        return fern_interrupt_after(self, NULL, 0, false);
+    return 0;
+}
+
+int fern_sleep(double until)
+{
+    if (until <= fern_now())
+        return fern_yield();
+    int rc = fern_wait(NULL, &sleeping, NULL, until);
+    return rc == -ETIMEDOUT && !fern_thread_interrupted() ? 0 : rc;
+}
+
+int fern_breathe(void)
+{
+    fern_hub *hub = fern_hub_here;
+    fern_thread *self;
+    int rc = check_parkable(&self);
+    if (rc < 0)
+        return rc;
+    if (self->attention) {
+        fern_heed heed;
+        rc = fern_interrupt_before(self, FERN_NEVER, &heed);
+        if (rc < 0)
+            return rc;
+    }
+    if (--hub->budget > 0)
+        return 0;
+    hub->budget = 1;            /* the yield spends the last of it */
+    return fern_yield();
+}
+
+void fern_wake(fern_thread *thread, int rc)
+{
+    if (!thread->waiting)
+        return;
+    fern_hub *hub = thread->hub;
+    fern_list_remove(&thread->queue);
+    if (thread->timer.index)
+        fern_timers_stop(&hub->timers, &thread->timer);
+    thread->waiting = false;
+    thread->rc = rc;
+    fern_hub_ready(hub, thread);
+}
+
+fern_thread *fern_wake_first(fern_list *waiters, int rc)
+{
+    if (fern_list_empty(waiters))
+        return NULL;
+    fern_thread *thread = fern_list_entry(waiters->next, fern_thread, queue);
+    fern_wake(thread, rc);
+    return thread;
+}
+
+void fern_wake_all(fern_list *waiters, int rc)
+{
+    while (fern_wake_first(waiters, rc))
+        ;
+}
+
+size_t fern_wait_count(const fern_list *waiters)
+{
+    size_t count = 0;
+    for (const fern_list *node = waiters->next; node != waiters; node = node->next)
+        count++;
+    return count;
+}
+
+static void describe_park(const void *object, char *buffer, size_t size)
+{
+    size_t i = 0;
+    for (const char *what = object; *what && i + 1 < size; what++)
+        buffer[i++] = *what;
+    buffer[i] = 0;
+}
+
+static const fern_wait_kind parked = { .name = "fern_unpark", .describe = describe_park };
+
+int fern_park(const char *what, double deadline)
+{
+    return fern_wait(NULL, &parked, what, deadline);
+}
+
+void fern_unpark(fern_thread *thread, int rc)
+{
+    if (thread->waiting && thread->kind == &parked)
+        fern_wake(thread, rc);
+}
