@@ -1,0 +1,37 @@
+-- SPDX-License-Identifier: MIT
+-- fern: green threads. This file gathers the module; the concepts are in C
+-- (fern.core) or in the files beside this one, loaded on first use.
+
+local core = require "fern.core"
+local loading = require "fern.loading"
+
+local fern = {
+  spawn = core.spawn,
+  spawn_after = core.spawn_after,
+  sleep = core.sleep,
+  current = core.current,
+  now = core.now,
+  waitall = core.waitall,
+  on_error = core.on_error,
+  trampoline = core.trampoline,
+  deadline = core.deadline,
+  timeout = core.timeout,
+  shield = core.shield,
+  is_killed = core.is_killed,
+  is_timeout = core.is_timeout,
+  pool = core.pool,
+  executor = core.executor,
+}
+
+-- fern.http and its like: the submodule of that name, loaded on first use.
+local submodules = { http = true, net = true }
+
+loading.install(core)
+
+return setmetatable(fern, {
+  __name = "fern",
+  __close = function() core.close() end,
+  __index = function(_, name)
+    if submodules[name] then return require("fern." .. name) end
+  end,
+})

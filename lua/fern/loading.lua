@@ -1,0 +1,87 @@
+-- SPDX-License-Identifier: MIT
+-- loading: two threads that require the same module must not load it twice.
+-- A searcher in front of the others does the whole search and load for them,
+-- so that it knows who loads what: a second thread waits for the first, and
+-- a cycle is an error that names both ends.
+
+local loading = {}
+
+local busy = {}     -- name -> { thread=, waiters= } while a thread loads it
+local waits = {}    -- thread -> the name that it waits for
+
+local function done(entry)
+  busy[entry.name] = nil
+  for _, thread in ipairs(entry.waiters) do entry.core.unpark(thread) end
+end
+
+local entry_meta = { __close = done }
+
+-- The chain of modules that `name` waits for, if it leads back to `thread`.
+local function cycle(name, thread)
+  local chain = { name }
+  local entry = busy[name]
+  while entry do
+    if entry.thread == thread then return table.concat(chain, "' needs '") end
+    local next_name = waits[entry.thread]
+    if not next_name then return nil end
+    chain[#chain + 1] = next_name
+    entry = busy[next_name]
+  end
+end
+
+local function wait_for(core, name, self)
+  local chain = cycle(name, self)
+  if chain then
+    error(("loop: '%s' is being loaded by a thread that waits for this one"):format(chain), 0)
+  end
+  local entry <const> = busy[name]
+  entry.waiters[#entry.waiters + 1] = self
+  waits[self] = name
+  local _ <close> = setmetatable({}, { __close = function() waits[self] = nil end })
+  while busy[name] == entry do core.park() end
+end
+
+-- What `require` does with the searchers after ours.
+local function search(ours, name)
+  local messages = {}
+  for _, searcher in ipairs(package.searchers) do
+    if searcher ~= ours then
+      local loader, extra = searcher(name)
+      if type(loader) == "function" then return loader, extra end
+      if type(loader) == "string" then messages[#messages + 1] = loader end
+    end
+  end
+  return nil, table.concat(messages)
+end
+
+local function loaded_by_other(name)
+  return function() return package.loaded[name] end
+end
+
+function loading.install(core)
+  if core.searcher then return end      -- `fern` is being required again
+  local function searcher(name)
+    local self = core.current()
+    if not self then return nil end
+    while busy[name] do
+      wait_for(core, name, self)
+      if package.loaded[name] ~= nil then return loaded_by_other(name) end
+    end
+    local entry = setmetatable({ name = name, thread = self, waiters = {}, core = core }, entry_meta)
+    busy[name] = entry
+    local ok, loader, extra = pcall(search, core.searcher, name)
+    if not ok or not loader then
+      done(entry)
+      if not ok then error(loader, 0) end
+      return extra
+    end
+    return function(...)
+      local _ <close> = entry
+      return loader(...)
+    end, extra
+  end
+  core.searcher = searcher
+  table.insert(package.searchers, 1, searcher)
+end
+
+return loading

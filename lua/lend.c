@@ -1,0 +1,341 @@
+/* SPDX-License-Identifier: MIT
+   lend: clean ends. Whichever way a Lua state ends, its threads are killed
+   and unwound while it is whole: `local fern <close>`, os.exit(code, true)
+   from any thread, and, as the safety net, the __gc of a sentinel in the
+   registry, which lua_close calls before it finalizes anything older. */
+#include "lfern.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const double LIMIT = 2.0;        /* seconds for the unwinding, in all */
+static const double RENEWAL = 1e-3;     /* no oftener than this */
+
+static const char sentinel_key = 0;
+
+#define LSENTINEL "fern.sentinel"
+
+/* ---- reports ---- */
+
+/* Lua, under pcall: spawn on_error(err, traceback, thread). */
+static int spawn_report(lua_State *L)
+{
+    lfern *fern = lfern_of(L);
+    lthread *box = lua_touserdata(L, 3);
+    fern_spawn_options options = { .name = "on_error", .quiet = true };
+    lthread *new = lthread_new(L, fern);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, fern->on_error);
+    lua_pushvalue(L, 1);
+    lua_pushvalue(L, 2);
+    if (box && box->slot)
+        lthread_push(L, box);
+    else
+        lua_pushnil(L);
+    lua_xmove(L, new->L, 4);
+    int rc = lthread_start(new, &options, lthread_run);
+    if (rc < 0)
+        lfern_raise(L, rc);
+    return 0;
+}
+
+/* Lua, under pcall: the traceback that was kept for the box at 1. */
+static int kept_traceback(lua_State *L)
+{
+    lthread *box = lua_touserdata(L, 1);
+    lthread_push(L, box);
+    lthread_extras(L, box->fern, -1);
+    lua_getfield(L, -1, "traceback");
+    return 1;
+}
+
+/* Push the traceback that belongs to the report, or nil. */
+static void push_traceback(lua_State *L, const char *traceback, lthread *box)
+{
+    if (traceback || !box || !box->slot) {
+        lua_pushstring(L, traceback);
+        return;
+    }
+    lua_pushcfunction(L, kept_traceback);
+    lua_pushlightuserdata(L, box);
+    if (lua_pcall(L, 1, 1, 0) != LUA_OK) {
+        lua_pop(L, 1);
+        lua_pushnil(L);
+    }
+}
+
+static int to_string(lua_State *L)
+{
+    luaL_tolstring(L, 1, NULL);
+    return 1;
+}
+
+/* The error is below the traceback, which is on the top. */
+static void print_report(lua_State *L, lthread *box)
+{
+    char name[128] = "a green thread";
+    const char *thread_name = box && box->thread ? fern_thread_name(box->thread) : NULL;
+    if (box)
+        snprintf(name, sizeof name, "green thread #%llu%s%s%s", (unsigned long long)box->id,
+                 thread_name ? " '" : "", thread_name ? thread_name : "", thread_name ? "'" : "");
+    lua_pushcfunction(L, to_string);
+    lua_pushvalue(L, -3);
+    if (lua_pcall(L, 1, 1, 0) != LUA_OK) {
+        lua_pop(L, 1);
+        lua_pushvalue(L, -2);
+    }
+    const char *message = lua_tostring(L, -1), *traceback = lua_tostring(L, -2);
+    fprintf(stderr, "fern: %s failed: %s\n", name, message ? message : "(an error without a text)");
+    if (traceback)
+        fprintf(stderr, "%s\n", traceback);
+    if (box && box->file)
+        fprintf(stderr, "spawned at %s:%d\n", box->file, box->line);
+    fflush(stderr);
+    lua_pop(L, 1);
+}
+
+void lfern_report(lua_State *L, lfern *fern, const char *traceback, lthread *box)
+{
+    push_traceback(L, traceback, box);
+    if (fern->on_error != LUA_NOREF && !fern->closing) {
+        lua_pushcfunction(L, spawn_report);
+        lua_pushvalue(L, -3);
+        lua_pushvalue(L, -3);
+        lua_pushlightuserdata(L, box);
+        if (lua_pcall(L, 3, 0, 0) == LUA_OK) {
+            lua_pop(L, 2);
+            return;
+        }
+        lua_pop(L, 1);
+    }
+    print_report(L, box);
+    lua_pop(L, 2);
+}
+
+static int set_on_error(lua_State *L)
+{
+    lfern *fern = lfern_open(L);
+    luaL_checkany(L, 1);
+    if (!lua_isnil(L, 1))
+        lfern_function(L, 1);
+    luaL_unref(L, LUA_REGISTRYINDEX, fern->on_error);
+    fern->on_error = LUA_NOREF;
+    lua_settop(L, 1);
+    if (!lua_isnil(L, 1))
+        fern->on_error = luaL_ref(L, LUA_REGISTRYINDEX);
+    return 0;
+}
+
+/* ---- the unwinding ---- */
+
+struct unbegun {
+    lfern *fern;
+    size_t count;
+    const char *file;
+    int line;
+};
+
+static bool is_ours(fern_thread *thread, const lfern *fern)
+{
+    if (fern_thread_host(thread) != &lthread_host)
+        return false;
+    return ((lthread *)fern_thread_data(thread))->fern == fern;
+}
+
+static bool count_unbegun(fern_thread *thread, void *arg)
+{
+    struct unbegun *unbegun = arg;
+    if (is_ours(thread, unbegun->fern) && fern_thread_status(thread) == FERN_NEW &&
+        unbegun->count++ == 0)
+        unbegun->file = fern_thread_place(thread, &unbegun->line);
+    return true;
+}
+
+/* A spawn in the last line is a mistake: the thread never runs. */
+static void tell_unbegun(lfern *fern)
+{
+    struct unbegun unbegun = { .fern = fern };
+    fern_hub_each(fern->hub, count_unbegun, &unbegun);
+    if (unbegun.count == 0)
+        return;
+    fprintf(stderr, "fern: %zu green thread%s never began (spawned at %s:%d%s); "
+            "fern.waitall() waits for all\n", unbegun.count, unbegun.count == 1 ? "" : "s",
+            unbegun.file ? unbegun.file : "?", unbegun.line,
+            unbegun.count == 1 ? "" : " and elsewhere");
+}
+
+static bool find_ours(fern_thread *thread, void *arg)
+{
+    lfern *fern = *(lfern **)arg;
+    if (thread == fern_hub_main(fern->hub) || !is_ours(thread, fern))
+        return true;
+    *(fern_thread **)arg = fern_thread_ref(thread);
+    return false;
+}
+
+/* The hub goes on: only this state's threads end. */
+static void unwind_ours(lfern *fern, double deadline)
+{
+    for (;;) {
+        union { lfern *fern; fern_thread *thread; } found = { .fern = fern };
+        void *arg = &found;
+        fern_hub_each(fern->hub, find_ours, arg);
+        if ((void *)found.thread == (void *)fern)
+            return;
+        fern_thread_kill(found.thread);
+        int rc = fern_thread_join(found.thread, deadline);
+        fern_thread_unref(found.thread);
+        if (rc < 0)
+            return;
+    }
+}
+
+void lend_close(lua_State *L, lfern *fern)
+{
+    (void)L;
+    if (!fern->hub || fern->closing)
+        return;
+    fern->closing = true;
+    double deadline = fern_now() + LIMIT;
+    if (!fern_hub_forked(fern->hub)) {
+        tell_unbegun(fern);
+        if (!fern->owns_hub)
+            unwind_ours(fern, deadline);
+    }
+    fern_thread *main = fern->main ? fern->main->thread : NULL;
+    if (fern->main)
+        fern->main->thread = NULL;
+    if (main) {
+        fern_thread_adopt(main, NULL, NULL);
+        fern_thread_unref(main);
+    }
+    if (fern->owns_hub) {
+        lsignal_close();
+        fern_hub_close(fern->hub, deadline);
+    }
+    fern->hub = NULL;
+}
+
+/* ---- the sentinel ---- */
+
+typedef struct sentinel {
+    lfern *fern;                /* NULL once it was replaced */
+} sentinel;
+
+static int sentinel_gc(lua_State *L)
+{
+    sentinel *self = luaL_checkudata(L, 1, LSENTINEL);
+    lfern *fern = self->fern;
+    self->fern = NULL;
+    if (!fern)
+        return 0;
+    lend_close(L, fern);
+    lplace_free(fern);
+    free(fern->free_slots);
+    fern->free_slots = NULL;
+    fern->free_count = fern->slots = 0;
+    return 0;
+}
+
+static void push_sentinel(lua_State *L, lfern *fern)
+{
+    sentinel *fresh = lua_newuserdatauv(L, sizeof *fresh, 0);
+    fresh->fern = NULL;
+    luaL_setmetatable(L, LSENTINEL);
+    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &sentinel_key) == LUA_TUSERDATA)
+        ((sentinel *)lua_touserdata(L, -1))->fern = NULL;
+    lua_pop(L, 1);
+    fresh->fern = fern;
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &sentinel_key);
+}
+
+void lend_renew(lua_State *L, lfern *fern)
+{
+    double now = fern_now();
+    if (fern->closing || now - fern->renewed < RENEWAL)
+        return;
+    fern->renewed = now;
+    push_sentinel(L, fern);
+}
+
+/* ---- os.exit ---- */
+
+struct exit_call {
+    lfern *fern;
+    int function;               /* registry: the original os.exit */
+    int code;                   /* registry: its first argument */
+};
+
+static void exit_on_main(void *arg)
+{
+    struct exit_call *call = arg;
+    lua_State *L = call->fern->L;
+    lend_close(L, call->fern);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, call->function);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, call->code);
+    lua_pushboolean(L, 1);
+    lua_call(L, 2, 0);
+}
+
+static int os_exit(lua_State *L)
+{
+    lua_settop(L, 2);
+    lfern *fern = lfern_of(L);
+    if (lua_toboolean(L, 2) && fern->hub && !fern->closing && fern->owns_hub) {
+        static struct exit_call call;
+        if (!lua_isboolean(L, 1))
+            luaL_optinteger(L, 1, 0);
+        call.fern = fern;
+        lua_pushvalue(L, lua_upvalueindex(1));
+        call.function = luaL_ref(L, LUA_REGISTRYINDEX);
+        if (lua_isnil(L, 1))
+            lua_pushboolean(L, 1);
+        else
+            lua_pushvalue(L, 1);
+        call.code = luaL_ref(L, LUA_REGISTRYINDEX);
+        lfern_enter(L);
+        int rc = fern_hub_call_main(fern->hub, exit_on_main, &call);
+        if (rc < 0)
+            lfern_raise(L, rc);
+    }
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_insert(L, 1);
+    lua_call(L, 2, 0);
+    return 0;
+}
+
+static void wrap_exit(lua_State *L)
+{
+    static const char wrapped_key = 0;
+    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &wrapped_key) == LUA_TNIL &&
+        lua_getglobal(L, "os") == LUA_TTABLE && lua_getfield(L, -1, "exit") == LUA_TFUNCTION) {
+        lua_pushcclosure(L, os_exit, 1);
+        lua_setfield(L, -2, "exit");
+        lua_pushboolean(L, 1);
+        lua_rawsetp(L, LUA_REGISTRYINDEX, &wrapped_key);
+    }
+}
+
+static int module_close(lua_State *L)
+{
+    lend_close(lfern_of(L)->L, lfern_of(L));
+    return 0;
+}
+
+void lend_open(lua_State *L)
+{
+    static const luaL_Reg functions[] = {
+        { "on_error", set_on_error }, { "close", module_close }, { NULL, NULL },
+    };
+    int top = lua_gettop(L);
+    luaL_setfuncs(L, functions, 0);
+    wrap_exit(L);
+    lua_settop(L, top);
+    if (luaL_newmetatable(L, LSENTINEL)) {
+        lua_pushcfunction(L, sentinel_gc);
+        lua_setfield(L, -2, "__gc");
+    }
+    lua_pop(L, 1);
+    lfern *fern = lfern_of(L);
+    push_sentinel(L, fern);
+}

@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: MIT
+   lerror: how errors of the core become Lua's: interrupts are raised as
+   objects, failures are returned, misuse raises. And the arguments that
+   every binding checks. */
+#include "lfern.h"
+
+#include <errno.h>
+#include <math.h>
+#include <string.h>
+
+#define LERROR "fern.error"
+
+/* ---- error objects ---- */
+
+typedef struct lerror {
+    int rc;
+    const void *owner;
+} lerror;
+
+void lfern_push_error(lua_State *L, int rc, const void *owner)
+{
+    lerror *error = lua_newuserdatauv(L, sizeof *error, 1);
+    error->rc = rc;
+    error->owner = owner;
+    lua_insert(L, -2);
+    lua_setiuservalue(L, -2, 1);
+    luaL_setmetatable(L, LERROR);
+}
+
+int lfern_error_code(lua_State *L, int index, const void **owner)
+{
+    lerror *error = luaL_testudata(L, index, LERROR);
+    if (!error)
+        return 0;
+    if (owner)
+        *owner = error->owner;
+    return error->rc;
+}
+
+static int error_index(lua_State *L)
+{
+    lerror *error = luaL_checkudata(L, 1, LERROR);
+    const char *key = luaL_checkstring(L, 2);
+    if (strcmp(key, "code") == 0)
+        lua_pushstring(L, fern_error_name(error->rc));
+    else if (strcmp(key, "reason") == 0)
+        lua_getiuservalue(L, 1, 1);
+    else if (strcmp(key, "message") == 0)
+        luaL_tolstring(L, 1, NULL);
+    else
+        lua_pushnil(L);
+    return 1;
+}
+
+static int error_tostring(lua_State *L)
+{
+    lerror *error = luaL_checkudata(L, 1, LERROR);
+    lua_pushstring(L, fern_error_message(error->rc));
+    if (lua_getiuservalue(L, 1, 1) != LUA_TNIL) {
+        lua_pushliteral(L, ": ");
+        luaL_tolstring(L, -2, NULL);
+        lua_remove(L, -3);
+        lua_concat(L, 3);
+    } else {
+        lua_pop(L, 1);
+    }
+    return 1;
+}
+
+static int has_code(lua_State *L, int rc)
+{
+    luaL_checkany(L, 1);
+    lua_pushboolean(L, lfern_error_code(L, 1, NULL) == rc);
+    return 1;
+}
+
+static int is_killed(lua_State *L)
+{
+    return has_code(L, -ECANCELED);
+}
+
+static int is_timeout(lua_State *L)
+{
+    return has_code(L, -ETIMEDOUT);
+}
+
+/* ---- parking ---- */
+
+void lfern_enter(lua_State *L)
+{
+    if (lua_gc(L, LUA_GCCOUNT) < 0) {
+        lfern *fern = lfern_of(L);
+        if (!fern->closing) {
+            static const char *const text = "attempt to park inside a finalizer (__gc)";
+            lua_pushstring(L, text);
+            luaL_traceback(L, L, text, 1);
+            lua_insert(L, -2);
+            lfern_report(L, fern, lua_tostring(L, -2), NULL);
+            lua_pop(L, 1);
+            luaL_error(L, "%s", text);
+        }
+    }
+    fern_park_at(L);
+}
+
+/* The kill object of the current thread, made by kill, or now. */
+static void push_kill(lua_State *L)
+{
+    lfern *fern = lfern_of(L);
+    lthread *self = lthread_current(fern);
+    if (self) {
+        lthread_push(L, self);
+        lthread_extras(L, fern, -1);
+        if (lua_getfield(L, -1, "kill") != LUA_TNIL)
+            return;
+        lua_pop(L, 1);
+    }
+    lua_pushnil(L);
+    lfern_push_error(L, -ECANCELED, NULL);
+    if (self) {
+        lua_pushvalue(L, -1);
+        lua_setfield(L, -3, "kill");
+    }
+}
+
+static bool add_waiter(fern_thread *thread, void *arg)
+{
+    lua_State *L = arg;
+    char what[160], trace[2048];
+    int line;
+    if (fern_thread_status(thread) != FERN_WAITING && fern_thread_name(thread) == NULL)
+        return true;
+    const char *file = fern_thread_place(thread, &line), *name = fern_thread_name(thread);
+    fern_thread_describe(thread, what, sizeof what);
+    trace[0] = 0;
+    if (fern_thread_host(thread) && fern_thread_host(thread)->traceback)
+        fern_thread_host(thread)->traceback(thread, trace, sizeof trace);
+    luaL_checkstack(L, 8, NULL);
+    lua_pushfstring(L, "\n  thread #%d", (int)fern_thread_id(thread));
+    if (name)
+        lua_pushfstring(L, " '%s'", name);
+    else
+        lua_pushliteral(L, "");
+    lua_pushfstring(L, " waits for %s", what);
+    if (file)
+        lua_pushfstring(L, ", spawned at %s:%d", file, line);
+    else
+        lua_pushliteral(L, "");
+    lua_pushfstring(L, "%s%s", trace[0] ? "\n" : "", trace);
+    lua_concat(L, 6);           /* with what was on the top before */
+    return true;
+}
+
+static _Noreturn void raise_deadlock(lua_State *L)
+{
+    lua_pushliteral(L, "deadlock: nothing is left that could wake any of these:");
+    fern_hub_each(fern_hub_current(), add_waiter, L);
+    lua_error(L);
+    __builtin_unreachable();
+}
+
+_Noreturn void lfern_raise_timeout(lua_State *L)
+{
+    lua_pushnil(L);
+    lfern_push_error(L, -ETIMEDOUT, NULL);
+    lua_error(L);
+    __builtin_unreachable();
+}
+
+bool lfern_own_timeout(int rc)
+{
+    return rc == -ETIMEDOUT && !fern_thread_interrupted();
+}
+
+_Noreturn void lfern_raise(lua_State *L, int rc)
+{
+    luaL_checkstack(L, 10, NULL);
+    switch (rc) {
+    case -ECANCELED:
+        push_kill(L);
+        lua_error(L);
+        break;
+    case -ETIMEDOUT:
+        lua_pushnil(L);
+        lfern_push_error(L, rc, fern_thread_interrupted());
+        lua_error(L);
+        break;
+    case -EDEADLK:
+        if (fern_current() && fern_current() == fern_hub_main(fern_hub_current()))
+            raise_deadlock(L);
+        luaL_error(L, "a green thread cannot wait for itself");
+        break;
+    case -EINTR:
+        lsignal_raise(L);
+        break;
+    case -ECHILD:
+        luaL_error(L, "a forked child cannot park: exec or exit there");
+        break;
+    case -ESHUTDOWN:
+        luaL_error(L, "fern is closing");
+        break;
+    case -ENOMEM:
+        luaL_error(L, "not enough memory");
+        break;
+    default:
+        luaL_error(L, "%s", fern_error_message(rc));
+    }
+    __builtin_unreachable();
+}
+
+static bool is_raised(int rc)
+{
+    switch (rc) {
+    case -ETIMEDOUT:
+        return fern_thread_interrupted() != NULL;
+    case -ECANCELED: case -EDEADLK: case -EINTR: case -ECHILD: case -ENOMEM:
+        return true;
+    default:
+        return false;
+    }
+}
+
+int lfern_fail_with(lua_State *L, const char *prefix, int rc)
+{
+    if (is_raised(rc))
+        lfern_raise(L, rc);
+    lua_pushnil(L);
+    if (prefix)
+        lua_pushfstring(L, "%s: %s", prefix, fern_error_message(rc));
+    else
+        lua_pushstring(L, fern_error_message(rc));
+    lua_pushstring(L, fern_error_name(rc));
+    return 3;
+}
+
+int lfern_fail(lua_State *L, int rc)
+{
+    return lfern_fail_with(L, NULL, rc);
+}
+
+int lfern_result(lua_State *L, int rc)
+{
+    if (rc < 0)
+        return lfern_fail(L, rc);
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+/* ---- arguments ---- */
+
+double lfern_deadline(lua_State *L, int arg)
+{
+    if (lua_isnoneornil(L, arg))
+        return FERN_NEVER;
+    double seconds = luaL_checknumber(L, arg);
+    luaL_argcheck(L, !isnan(seconds), arg, "a number of seconds expected, got NaN");
+    if (seconds == (double)HUGE_VAL)
+        return FERN_NEVER;
+    return seconds <= 0 ? 0 : fern_now() + seconds;
+}
+
+size_t lfern_size(lua_State *L, int arg, size_t otherwise)
+{
+    if (lua_isnoneornil(L, arg))
+        return otherwise;
+    double size = luaL_checknumber(L, arg);
+    if (size == (double)HUGE_VAL)
+        return SIZE_MAX / 2;
+    luaL_argcheck(L, size >= 0 && size == floor(size) && size < 1e18, arg,
+                  "a count of 0 or more expected");
+    return (size_t)size;
+}
+
+void lfern_function(lua_State *L, int arg)
+{
+    if (lua_isfunction(L, arg))
+        return;
+    if (luaL_getmetafield(L, arg, "__call") == LUA_TNIL)
+        luaL_typeerror(L, arg, "function");
+    lua_pop(L, 1);
+}
+
+void lerror_open(lua_State *L)
+{
+    static const luaL_Reg functions[] = {
+        { "is_killed", is_killed }, { "is_timeout", is_timeout }, { NULL, NULL },
+    };
+    luaL_setfuncs(L, functions, 0);
+    if (luaL_newmetatable(L, LERROR)) {
+        static const luaL_Reg methods[] = {
+            { "__index", error_index }, { "__tostring", error_tostring }, { NULL, NULL },
+        };
+        luaL_setfuncs(L, methods, 0);
+    }
+    lua_pop(L, 1);
+}

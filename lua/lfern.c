@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: MIT
+   lfern: the module "fern.core". One lfern a Lua state, kept in the registry
+   so that the module survives being required again; the hub is this OS
+   thread's, ours to close if nobody had opened one. */
+#include "lfern.h"
+
+#include <string.h>
+
+static const char fern_key = 0;
+
+lfern *lfern_of(lua_State *L)
+{
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &fern_key);
+    lfern *fern = lua_touserdata(L, -1);
+    lua_pop(L, 1);
+    if (!fern)
+        luaL_error(L, "fern was not required in this Lua state");
+    return fern;
+}
+
+lfern *lfern_open(lua_State *L)
+{
+    lfern *fern = lfern_of(L);
+    if (!fern->hub)
+        luaL_error(L, "fern is closed");
+    return fern;
+}
+
+static int new_table_ref(lua_State *L, const char *mode)
+{
+    lua_newtable(L);
+    if (mode) {
+        lua_createtable(L, 0, 1);
+        lua_pushstring(L, mode);
+        lua_setfield(L, -2, "__mode");
+        lua_setmetatable(L, -2);
+    }
+    return luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
+static lfern *new_fern(lua_State *L)
+{
+    lfern *fern = lua_newuserdatauv(L, sizeof *fern, 0);
+    memset(fern, 0, sizeof *fern);
+    fern->on_error = LUA_NOREF;
+    fern->thread_meta = LUA_NOREF;
+    fern->module = LUA_NOREF;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD);
+    fern->L = lua_tothread(L, -1);
+    lua_pop(L, 1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &fern_key);
+    fern->living = new_table_ref(L, NULL);
+    fern->extras = new_table_ref(L, "k");
+    return fern;
+}
+
+static lfern *get_fern(lua_State *L)
+{
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &fern_key);
+    lfern *fern = lua_touserdata(L, -1);
+    lua_pop(L, 1);
+    return fern ? fern : new_fern(L);
+}
+
+static void open_hub(lua_State *L, lfern *fern)
+{
+    fern->hub = fern_hub_current();
+    fern->owns_hub = !fern->hub;
+    fern->closing = false;
+    if (fern->hub)
+        return;
+    int rc = fern_hub_open(NULL, &fern->hub);
+    if (rc < 0)
+        luaL_error(L, "fern: cannot open a hub: %s", fern_error_message(rc));
+}
+
+/* The main thread's box stands for the main Lua state. */
+static void open_main(lua_State *L, lfern *fern)
+{
+    fern_thread *main = fern_hub_main(fern->hub);
+    if (!main || !fern->owns_hub)
+        return;
+    lthread *box = lthread_new(L, fern);
+    box->L = fern->L;
+    box->thread = fern_thread_ref(main);
+    fern->main = box;
+    fern_thread_adopt(main, &lthread_host, box);
+    lua_pushliteral(L, "main");
+    lthread_extras(L, fern, -2);
+    lua_insert(L, -2);
+    lua_setfield(L, -2, "name");
+    lua_pop(L, 2);
+}
+
+static void push_module(lua_State *L, lfern *fern)
+{
+    lua_newtable(L);
+    lerror_open(L);
+    lthread_open(L);
+    llimit_open(L);
+    lend_open(L);
+    lua_pushvalue(L, -1);
+    fern->module = luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
+int luaopen_fern_core(lua_State *L)
+{
+    lfern *fern = get_fern(L);
+    if (fern->module == LUA_NOREF)
+        push_module(L, fern);
+    else
+        lua_rawgeti(L, LUA_REGISTRYINDEX, fern->module);
+    if (fern->hub)
+        return 1;
+    open_hub(L, fern);
+    open_main(L, fern);
+    if (fern->owns_hub)
+        lsignal_open(L, fern);
+    return 1;
+}

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: MIT
+   lfern: what the bindings share. One `lfern` for each Lua state (shared by
+   all its coroutines) holds the hub, the table that anchors living threads,
+   and what the end needs. A method reads: check, call, result. */
+#ifndef LFERN_H
+#define LFERN_H
+
+#include "fern.h"
+
+#include <lauxlib.h>
+#include <lua.h>
+
+#if LUA_VERSION_RELEASE_NUM < 50404
+#error "fern needs Lua 5.4.4 or later"
+#endif
+
+#define LFERN_PRIVATE __attribute__((visibility("hidden")))
+
+typedef struct lthread lthread;
+
+typedef struct lfern {
+    fern_hub *hub;              /* NULL before the first use and after the end */
+    lua_State *L;               /* the main state */
+    lthread *main;              /* the main thread's box */
+    bool owns_hub;
+    bool closing;               /* unwinding for good: in __gc, parking is allowed */
+    int living;                 /* registry: slot -> box, anchors living threads */
+    int extras;                 /* registry: box -> table, weak keys */
+    int thread_meta;            /* registry: the boxes' metatable */
+    int module;                 /* registry: the table of fern.core */
+    int on_error;               /* registry: function, or LUA_NOREF */
+    int *free_slots;            /* of `living` */
+    int free_count, slots;
+    double renewed;             /* when the sentinel was */
+    struct lfern_place **places;        /* interned file names: see lplace.c */
+    unsigned places_count;
+    struct lcrew *crew;         /* lpool.c's */
+} lfern;
+
+/* ---- state (lfern.c) ---- */
+
+/* The lfern of this Lua state; raises if `fern` was never required. */
+FERN_API lfern *lfern_of(lua_State *L);
+
+/* The same with an open hub; raises "fern is closed". */
+FERN_API lfern *lfern_open(lua_State *L);
+
+/* ---- parking (lerror.c) ---- */
+
+/* Before every call that may park: raises in a finalizer; records where the
+   current thread is. */
+FERN_API void lfern_enter(lua_State *L);
+
+/* After a wait of the main thread that others may have used to make things:
+   see lend_renew. */
+FERN_API void lfern_left(lua_State *L, lfern *fern);
+
+/* After a parking call that returned `rc` < 0 by an interrupt or misuse:
+   raises the kill or timeout object, or what else fits. */
+FERN_API _Noreturn void lfern_raise(lua_State *L, int rc);
+
+/* Raises the timeout object of a call's own deadline. */
+FERN_API _Noreturn void lfern_raise_timeout(lua_State *L);
+
+/* Was -ETIMEDOUT the call's own? */
+FERN_API bool lfern_own_timeout(int rc);
+
+/* After a call that may fail in a correct program: pushes nil, message, code
+   and returns 3; raises if `rc` is an interrupt, -ENOMEM or misuse. */
+FERN_API int lfern_fail(lua_State *L, int rc);
+
+/* As lfern_fail, with "PREFIX: message". */
+FERN_API int lfern_fail_with(lua_State *L, const char *prefix, int rc);
+
+/* true, or as lfern_fail. */
+FERN_API int lfern_result(lua_State *L, int rc);
+
+/* ---- arguments (lerror.c) ---- */
+
+/* A timeout in seconds (nil, none, math.huge: for ever; NaN raises), as a
+   deadline. */
+FERN_API double lfern_deadline(lua_State *L, int arg);
+
+/* A count of 0 or more; 1e9 is fine, -1, 1.5 and NaN raise. */
+FERN_API size_t lfern_size(lua_State *L, int arg, size_t otherwise);
+
+/* A function, or something that can be called. */
+FERN_API void lfern_function(lua_State *L, int arg);
+
+/* ---- error objects (lerror.c) ---- */
+
+/* Push an error object: code "ECANCELED" or "ETIMEDOUT"; the reason is on the top
+   of the stack and is replaced by the object. `owner`: which deadline it is. */
+LFERN_PRIVATE void lfern_push_error(lua_State *L, int rc, const void *owner);
+
+/* The code (-ECANCELED, -ETIMEDOUT) of an error object, or 0. */
+FERN_API int lfern_error_code(lua_State *L, int index, const void **owner);
+
+/* The message handler at the base of every thread: keeps the traceback. */
+LFERN_PRIVATE int lfern_traceback(lua_State *L);
+
+/* ---- threads (lthread.c) ---- */
+
+struct lthread {
+    fern_thread *thread;        /* NULL once the hub has done with it */
+    lfern *fern;
+    lua_State *L;               /* [1] message handler, [2...] function and
+                                   arguments; once ended, the results or error */
+    const char *file;           /* where it was spawned */
+    uint64_t id;
+    int line;
+    int slot;                   /* in `living`; 0: not anchored */
+    int values;                 /* results at 2...; arguments before it began */
+    uint8_t outcome;            /* fern_status once `thread` is NULL */
+    bool linked;                /* has links in extras */
+};
+
+#define LTHREAD "fern.thread"
+
+/* Push a new box with a Lua state of its own, anchored, whose stack holds
+   the message handler. Raises for want of memory, with nothing held. The box
+   runs once lthread_start succeeds; until then lthread_discard undoes it. */
+FERN_API lthread *lthread_new(lua_State *L, lfern *fern);
+
+/* Spawn the box's thread with what is on its stack: function and `values`
+   arguments. `options` may bring name, at, pool, stack_size, quiet; the
+   rest is filled in. Returns 0 or an error with the box discarded. */
+FERN_API int lthread_start(lthread *box, fern_spawn_options *options, fern_body *body);
+FERN_API void lthread_discard(lthread *box);
+
+/* The default body: calls the function, keeps results or error. */
+FERN_API int lthread_run(void *box);
+
+/* Call the function under the handler at 1 in `box`: results from 2 on.
+   Returns what the body of a thread returns. */
+FERN_API int lthread_call(lthread *box);
+
+FERN_API lthread *lthread_check(lua_State *L, int arg);
+
+/* The box of the current thread, or NULL; push it. */
+FERN_API lthread *lthread_current(lfern *fern);
+FERN_API void lthread_push(lua_State *L, lthread *box);
+
+/* Push the extras table of the box at `index`. */
+FERN_API void lthread_extras(lua_State *L, lfern *fern, int index);
+
+/* Where the Lua function at `level` is, recorded for a spawn. */
+FERN_API void lthread_place(lua_State *L, lfern *fern, int level, fern_spawn_options *options);
+
+LFERN_PRIVATE void lplace_free(lfern *fern);
+
+/* Push the values of an ended box onto L, or raise its error. */
+FERN_API int lthread_values(lua_State *L, lthread *box);
+
+FERN_API extern const fern_host lthread_host;
+
+FERN_API int luaopen_fern_core(lua_State *L);
+
+/* ---- what each file opens: pushes nothing, adds to the table on top ---- */
+
+LFERN_PRIVATE void lthread_open(lua_State *L);
+LFERN_PRIVATE void llimit_open(lua_State *L);
+LFERN_PRIVATE void lerror_open(lua_State *L);
+LFERN_PRIVATE void lend_open(lua_State *L);
+LFERN_PRIVATE void lsignal_open(lua_State *L, lfern *fern);
+LFERN_PRIVATE void lsignal_close(void);
+
+/* Raise "interrupted!" with the traceback of the thread that was running. */
+LFERN_PRIVATE _Noreturn void lsignal_raise(lua_State *L);
+LFERN_PRIVATE void lpool_open(lua_State *L);
+LFERN_PRIVATE void lfuture_open(lua_State *L);
+LFERN_PRIVATE void lexecutor_open(lua_State *L);
+LFERN_PRIVATE void lnet_open(lua_State *L);
+
+/* ---- the end (lend.c) ---- */
+
+/* Unwind every thread of this Lua state, and close the hub if it is ours. */
+LFERN_PRIVATE void lend_close(lua_State *L, lfern *fern);
+
+/* Make the sentinel the newest object with a finalizer. */
+LFERN_PRIVATE void lend_renew(lua_State *L, lfern *fern);
+
+/* Reports of errors go to the function given to on_error, or to stderr:
+   the error value is on the top of the stack, and is popped. Never raises. */
+LFERN_PRIVATE void lfern_report(lua_State *L, lfern *fern, const char *traceback, lthread *box);
+
+#endif

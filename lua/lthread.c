@@ -1,0 +1,748 @@
+/* SPDX-License-Identifier: MIT
+   lthread: a green thread that runs a Lua function: a Lua state of its own,
+   run by lua_pcall at the base of its own C stack. The box (userdata) is
+   anchored while the hub needs it, and keeps results or error afterwards, on
+   the thread's own Lua stack. The Lua state is always a fresh one: programs
+   use coroutine.running() as a key. */
+#include "lfern.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { BASE = 1 };              /* the message handler's index */
+
+/* ---- the box ---- */
+
+lthread *lthread_check(lua_State *L, int arg)
+{
+    return luaL_checkudata(L, arg, LTHREAD);
+}
+
+void lthread_push(lua_State *L, lthread *box)
+{
+    lua_rawgeti(L, LUA_REGISTRYINDEX, box->fern->living);
+    lua_rawgeti(L, -1, box->slot);
+    lua_remove(L, -2);
+}
+
+lthread *lthread_current(lfern *fern)
+{
+    fern_thread *thread = fern_current();
+    if (!thread || fern_thread_host(thread) != &lthread_host)
+        return NULL;
+    lthread *box = fern_thread_data(thread);
+    return box->fern == fern ? box : NULL;
+}
+
+void lthread_extras(lua_State *L, lfern *fern, int index)
+{
+    index = lua_absindex(L, index);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, fern->extras);
+    lua_pushvalue(L, index);
+    if (lua_rawget(L, -2) == LUA_TNIL) {
+        lua_pop(L, 1);
+        lua_newtable(L);
+        lua_pushvalue(L, index);
+        lua_pushvalue(L, -2);
+        lua_rawset(L, -4);
+    }
+    lua_remove(L, -2);
+}
+
+static void reserve_slot(lua_State *L, lfern *fern)
+{
+    if (fern->free_count)
+        return;
+    int slots = fern->slots ? fern->slots * 2 : 64;
+    int *free_slots = realloc(fern->free_slots, (size_t)slots * sizeof *free_slots);
+    if (!free_slots)
+        luaL_error(L, "not enough memory");
+    fern->free_slots = free_slots;
+    for (int slot = slots; slot > fern->slots; slot--)
+        free_slots[fern->free_count++] = slot;
+    fern->slots = slots;
+}
+
+/* debug.sethook finds a hook's function by thread: a new thread that was
+   born with its spawner's mask needs the entry too. */
+static void inherit_hook(lua_State *L, lua_State *new)
+{
+    if (lua_getfield(L, LUA_REGISTRYINDEX, "_HOOKKEY") == LUA_TTABLE) {
+        lua_pushthread(new);
+        lua_xmove(new, L, 1);
+        lua_pushthread(L);
+        lua_rawget(L, -3);
+        lua_rawset(L, -3);
+    }
+    lua_pop(L, 1);
+}
+
+lthread *lthread_new(lua_State *L, lfern *fern)
+{
+    luaL_checkstack(L, 8, NULL);
+    reserve_slot(L, fern);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, fern->living);
+    lthread *box = lua_newuserdatauv(L, sizeof *box, 1);
+    memset(box, 0, sizeof *box);
+    box->fern = fern;
+    box->outcome = FERN_KILLED;
+    box->L = lua_newthread(L);
+    if (lua_gethook(L))
+        inherit_hook(L, box->L);
+    lua_pushcfunction(box->L, lfern_traceback);
+    lua_setiuservalue(L, -2, 1);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, fern->thread_meta);
+    lua_setmetatable(L, -2);
+    if (!fern->free_count)      /* a finalizer that spawned took the last */
+        reserve_slot(L, fern);
+    int slot = fern->free_slots[--fern->free_count];
+    lua_pushvalue(L, -1);
+    box->slot = slot;
+    lua_rawseti(L, -3, slot);
+    lua_remove(L, -2);
+    return box;
+}
+
+static void release_slot(lthread *box)
+{
+    lua_State *L = box->L;
+    lfern *fern = box->fern;
+    int slot = box->slot;
+    if (!slot)
+        return;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, fern->living);
+    lua_pushnil(L);
+    lua_rawseti(L, -2, slot);
+    lua_pop(L, 1);
+    box->slot = 0;
+    fern->free_slots[fern->free_count++] = slot;
+}
+
+void lthread_discard(lthread *box)
+{
+    lua_settop(box->L, BASE);
+    release_slot(box);
+}
+
+/* ---- running ---- */
+
+int lfern_traceback(lua_State *L)
+{
+    lfern *fern = lfern_of(L);
+    lthread *self = lthread_current(fern);
+    if (!self || !self->slot || lfern_error_code(L, 1, NULL))
+        return 1;
+    luaL_traceback(L, L, NULL, 1);
+    lthread_push(L, self);
+    lthread_extras(L, fern, -1);
+    lua_pushvalue(L, -3);
+    lua_setfield(L, -2, "traceback");
+    lua_settop(L, 1);
+    return 1;
+}
+
+int lthread_call(lthread *box)
+{
+    lua_State *L = box->L;
+    int status = lua_pcall(L, lua_gettop(L) - BASE - 1, LUA_MULTRET, BASE);
+    box->values = lua_gettop(L) - BASE;
+    if (!lua_checkstack(L, LUA_MINSTACK)) {
+        lua_settop(L, BASE);
+        lua_pushliteral(L, "not enough memory for the results");
+        box->values = 1;
+        status = LUA_ERRMEM;
+    }
+    if (status == LUA_OK)
+        return 0;
+    return fern_thread_killed(fern_current()) ? -ECANCELED : FERN_ERAISED;
+}
+
+int lthread_run(void *data)
+{
+    lthread *box = data;
+    fern_park_at(box->L);
+    return lthread_call(box);
+}
+
+/* The links of `box`, as green threads of their own. Lua: under pcall. */
+static int spawn_links(lua_State *L)
+{
+    lthread *box = lua_touserdata(L, 1);
+    lfern *fern = box->fern;
+    lthread_push(L, box);
+    lthread_extras(L, fern, -1);
+    int self = lua_gettop(L) - 1;
+    if (lua_getfield(L, -1, "links") != LUA_TTABLE)
+        return 0;
+    int links = lua_gettop(L);
+    for (lua_Integer i = 1, n = luaL_len(L, links); i <= n; i++) {
+        lua_rawgeti(L, links, i);
+        int link = lua_gettop(L), count = (int)luaL_len(L, link);
+        lthread *new = lthread_new(L, fern);
+        luaL_checkstack(new->L, count + 2, NULL);
+        luaL_checkstack(L, count + 2, NULL);
+        lua_rawgeti(L, link, 1);
+        lua_pushvalue(L, self);
+        for (int k = 2; k <= count; k++)
+            lua_rawgeti(L, link, k);
+        lua_xmove(L, new->L, count + 1);
+        fern_spawn_options options = { .name = "link", .file = box->file, .line = box->line };
+        int rc = lthread_start(new, &options, lthread_run);
+        if (rc < 0)
+            lfern_raise(L, rc);
+        lua_settop(L, links);
+    }
+    return 0;
+}
+
+static void on_linked_end(fern_thread *thread, void *arg)
+{
+    lthread *box = arg;
+    (void)thread;
+    lua_State *L = box->L;
+    if (!fern_thread_done(box->thread) || box->fern->closing)
+        return;
+    lua_pushcfunction(L, spawn_links);
+    lua_pushlightuserdata(L, box);
+    if (lua_pcall(L, 1, 0, 0) != LUA_OK)
+        lfern_report(L, box->fern, NULL, NULL);
+}
+
+static void host_ended(fern_thread *thread)
+{
+    lthread *box = fern_thread_data(thread);
+    fern_status status = fern_thread_status(thread);
+    if (status == FERN_KILLED && box->values == 0)
+        lua_settop(box->L, BASE);
+    box->outcome = (uint8_t)status;
+    release_slot(box);
+    box->thread = NULL;
+    fern_thread_unref(thread);
+}
+
+/* Without allocating or raising: it may be called for any thread, at any
+   time when that thread does not run. */
+static void host_traceback(fern_thread *thread, char *buffer, size_t size)
+{
+    lthread *box = fern_thread_data(thread);
+    lua_State *states[2] = { fern_thread_spot(thread), box->L };
+    size_t length = 0;
+    lua_Debug ar;
+    buffer[0] = 0;
+    for (int i = states[0] == states[1]; i < 2; i++)
+        for (int level = 0; level < 12 && states[i] && lua_getstack(states[i], level, &ar); level++) {
+            lua_getinfo(states[i], "nSl", &ar);
+            if (length + 1 >= size)
+                return;
+            int put = ar.currentline > 0 ?
+                snprintf(buffer + length, size - length, "%s    %s:%d: in %s %s",
+                         length ? "\n" : "", ar.short_src, ar.currentline,
+                         ar.name ? ar.namewhat : *ar.what == 'm' ? "main chunk" : "function",
+                         ar.name ? ar.name : "") :
+                snprintf(buffer + length, size - length, "%s    %s: in %s %s",
+                         length ? "\n" : "", ar.short_src, ar.name ? ar.namewhat : "function",
+                         ar.name ? ar.name : "");
+            length += put > 0 ? (size_t)put : 0;
+        }
+}
+
+static void insist_hook(lua_State *L, lua_Debug *ar)
+{
+    (void)ar;
+    fern_thread *self = fern_current();
+    if (self && fern_thread_killed(self) && !fern_thread_done(self))
+        lfern_raise(L, -ECANCELED);
+    lua_sethook(L, NULL, 0, 0);
+}
+
+/* The thread swallows its kill: raise it at every instruction from now on,
+   in the state that parked and in the thread's own. */
+static void host_insist(fern_thread *thread)
+{
+    lthread *box = fern_thread_data(thread);
+    lua_State *spot = fern_thread_spot(thread);
+    lua_sethook(box->L, insist_hook, LUA_MASKCOUNT, 1);
+    if (spot)
+        lua_sethook(spot, insist_hook, LUA_MASKCOUNT, 1);
+}
+
+/* A deadline opened on the coroutine `state` is in force while that is
+   running, not while it has yielded or when it is over. */
+static bool host_deadline_applies(void *state)
+{
+    lua_State *L = state;
+    lua_Debug ar;
+    return lua_status(L) == LUA_OK && lua_getstack(L, 0, &ar);
+}
+
+static void host_report(fern_thread *thread)
+{
+    lthread *box = fern_thread_data(thread);
+    lua_State *L = box->L;
+    lua_pushvalue(L, BASE + 1);
+    lfern_report(L, box->fern, NULL, box);
+}
+
+const fern_host lthread_host = {
+    .traceback = host_traceback,
+    .insist = host_insist,
+    .deadline_applies = host_deadline_applies,
+    .ended = host_ended,
+    .report = host_report,
+};
+
+int lthread_start(lthread *box, fern_spawn_options *options, fern_body *body)
+{
+    options->host = &lthread_host;
+    options->data = box;
+    box->file = options->file;
+    box->line = options->line;
+    box->values = 0;
+    int rc = fern_spawn(body, box, options, &box->thread);
+    if (rc < 0)
+        lthread_discard(box);
+    else
+        box->id = fern_thread_id(box->thread);
+    return rc;
+}
+
+/* ---- spawn ---- */
+
+/* fn and its arguments stand from `first` to the top. */
+static int spawn(lua_State *L, int first, fern_spawn_options *options)
+{
+    lfern *fern = lfern_open(L);
+    lfern_function(L, first);
+    int count = lua_gettop(L) - first + 1;
+    lthread_place(L, fern, 1, options);
+    lthread *box = lthread_new(L, fern);
+    lua_insert(L, first);
+    if (!lua_checkstack(box->L, count + LUA_MINSTACK)) {
+        lthread_discard(box);
+        luaL_error(L, "too many arguments");
+    }
+    lua_xmove(L, box->L, count);
+    int rc = lthread_start(box, options, lthread_run);
+    if (rc < 0)
+        lfern_raise(L, rc);
+    return 1;
+}
+
+static int fern_spawn_(lua_State *L)
+{
+    fern_spawn_options options = { 0 };
+    return spawn(L, 1, &options);
+}
+
+static int fern_spawn_after(lua_State *L)
+{
+    fern_spawn_options options = { .at = lfern_deadline(L, 1) };
+    luaL_checknumber(L, 1);
+    return spawn(L, 2, &options);
+}
+
+/* ---- outcome ---- */
+
+static bool ended(const lthread *box)
+{
+    return !box->thread || fern_thread_done(box->thread);
+}
+
+static fern_status status_of(const lthread *box)
+{
+    return box->thread ? fern_thread_status(box->thread) : (fern_status)box->outcome;
+}
+
+/* Push what stands in `box` at 2...: its results. */
+static int push_results(lua_State *L, lthread *box)
+{
+    int count = box->values;
+    luaL_checkstack(L, count + 3, "too many results");
+    if (!lua_checkstack(box->L, count))
+        luaL_error(L, "not enough memory");
+    for (int i = 0; i < count; i++)
+        lua_pushvalue(box->L, BASE + 1 + i);
+    lua_xmove(box->L, L, count);
+    return count;
+}
+
+/* Push the error of a failed or killed thread; its box is at `index`. */
+static void push_error(lua_State *L, lthread *box, int index)
+{
+    if (status_of(box) == FERN_FAILED) {
+        lua_pushvalue(box->L, BASE + 1);
+        lua_xmove(box->L, L, 1);
+        return;
+    }
+    lthread_extras(L, box->fern, index);
+    if (lua_getfield(L, -1, "kill") == LUA_TNIL) {
+        lfern_push_error(L, -ECANCELED, NULL);
+        lua_pushvalue(L, -1);
+        lua_setfield(L, -3, "kill");
+    }
+    lua_remove(L, -2);
+}
+
+/* Parks until the box has ended. */
+static int wait_for(lua_State *L, lthread *box, double deadline)
+{
+    if (!box->thread)
+        return 0;
+    lfern_enter(L);
+    int rc = fern_thread_join(box->thread, deadline);
+    lfern_left(L, box->fern);
+    return rc;
+}
+
+int lthread_values(lua_State *L, lthread *box)
+{
+    if (status_of(box) == FERN_DONE)
+        return push_results(L, box);
+    lthread_push(L, box);
+    push_error(L, box, -1);
+    return lua_error(L);
+}
+
+static int thread_wait(lua_State *L)
+{
+    lthread *box = lthread_check(L, 1);
+    int rc = wait_for(L, box, lfern_deadline(L, 2));
+    if (lfern_own_timeout(rc))
+        lfern_raise_timeout(L);
+    if (rc < 0)
+        lfern_raise(L, rc);
+    if (status_of(box) == FERN_DONE)
+        return push_results(L, box);
+    push_error(L, box, 1);
+    return lua_error(L);
+}
+
+static int thread_join(lua_State *L)
+{
+    lthread *box = lthread_check(L, 1);
+    int rc = wait_for(L, box, lfern_deadline(L, 2));
+    if (rc < 0)
+        return lfern_fail(L, rc);
+    lua_pushboolean(L, status_of(box) == FERN_DONE);
+    if (lua_toboolean(L, -1))
+        return 1 + push_results(L, box);
+    push_error(L, box, 1);
+    return 2;
+}
+
+/* ---- kill and the rest ---- */
+
+static bool kill_box(lua_State *L, lthread *box, int index)
+{
+    if (ended(box) || fern_thread_killed(box->thread)) {
+        lua_pop(L, 1);
+        return false;
+    }
+    lfern_push_error(L, -ECANCELED, NULL);      /* takes the reason */
+    lthread_extras(L, box->fern, index);
+    lua_insert(L, -2);
+    lua_setfield(L, -2, "kill");
+    lua_pop(L, 1);
+    return box->thread && fern_thread_kill(box->thread);
+}
+
+static int thread_kill(lua_State *L)
+{
+    lthread *box = lthread_check(L, 1);
+    lua_settop(L, 2);
+    lua_pushboolean(L, kill_box(L, box, 1));
+    return 1;
+}
+
+static int thread_cancel(lua_State *L)
+{
+    lthread *box = lthread_check(L, 1);
+    lua_pushboolean(L, box->thread && fern_thread_cancel(box->thread));
+    return 1;
+}
+
+static int thread_close(lua_State *L)
+{
+    lthread *box = lthread_check(L, 1);
+    if (box->thread && box->thread == fern_current())
+        return 0;
+    lua_pushnil(L);
+    kill_box(L, box, 1);
+    int rc = wait_for(L, box, FERN_NEVER);
+    if (rc < 0)
+        lfern_raise(L, rc);
+    return 0;
+}
+
+static int thread_link(lua_State *L)
+{
+    lthread *box = lthread_check(L, 1);
+    lfern_function(L, 2);
+    int count = lua_gettop(L) - 1;
+    if (ended(box)) {           /* soon after link returns */
+        fern_spawn_options options = { .name = "link" };
+        lua_pushvalue(L, 1);
+        lua_insert(L, 3);
+        spawn(L, 2, &options);
+        return 0;
+    }
+    lthread_extras(L, box->fern, 1);
+    lua_insert(L, 2);
+    lua_createtable(L, count, 0);
+    lua_insert(L, 3);
+    for (int i = count; i >= 1; i--)
+        lua_rawseti(L, 3, i);
+    if (lua_getfield(L, 2, "links") == LUA_TNIL) {
+        lua_pop(L, 1);
+        lua_newtable(L);
+        lua_pushvalue(L, -1);
+        lua_setfield(L, 2, "links");
+    }
+    lua_pushvalue(L, 3);
+    lua_rawseti(L, -2, luaL_len(L, -2) + 1);
+    if (box->linked)
+        return 0;
+    int rc = fern_thread_link(box->thread, on_linked_end, box, NULL);
+    if (rc < 0)
+        lfern_raise(L, rc);
+    box->linked = true;
+    return 0;
+}
+
+static int thread_unlink(lua_State *L)
+{
+    lthread *box = lthread_check(L, 1);
+    lua_settop(L, 2);
+    lthread_extras(L, box->fern, 1);
+    lua_pushboolean(L, 0);
+    if (ended(box) || lua_getfield(L, 3, "links") == LUA_TNIL) {
+        lua_pushboolean(L, 0);
+        return 1;
+    }
+    int links = lua_gettop(L);
+    for (lua_Integer i = 1, n = luaL_len(L, links); i <= n; i++) {
+        lua_rawgeti(L, links, i);
+        lua_rawgeti(L, -1, 1);
+        if (lua_rawequal(L, -1, 2)) {
+            for (; i <= n; i++) {
+                lua_rawgeti(L, links, i + 1);
+                lua_rawseti(L, links, i);
+            }
+            lua_pushboolean(L, 1);
+            return 1;
+        }
+        lua_settop(L, links);
+    }
+    lua_pushboolean(L, 0);
+    return 1;
+}
+
+static int thread_done(lua_State *L)
+{
+    lua_pushboolean(L, ended(lthread_check(L, 1)));
+    return 1;
+}
+
+static int thread_status(lua_State *L)
+{
+    lua_pushstring(L, fern_status_name(status_of(lthread_check(L, 1))));
+    return 1;
+}
+
+static void push_live_traceback(lua_State *L, lthread *box)
+{
+    lua_State *spot = fern_thread_spot(box->thread);
+    bool running = box->thread == fern_current();
+    if (running)
+        spot = L;
+    if (spot && spot != box->L && status_of(box) != FERN_NEW) {
+        luaL_traceback(L, spot, NULL, running);
+        lua_pushliteral(L, "\nin the coroutine above, called from:\n");
+        luaL_traceback(L, box->L, NULL, 0);
+        lua_concat(L, 3);
+    } else {
+        luaL_traceback(L, box->L, NULL, running);
+    }
+}
+
+static int thread_traceback(lua_State *L)
+{
+    lthread *box = lthread_check(L, 1);
+    if (!ended(box)) {
+        push_live_traceback(L, box);
+        return 1;
+    }
+    if (box->thread)
+        fern_thread_observe(box->thread);
+    lthread_extras(L, box->fern, 1);
+    if (lua_getfield(L, -1, "traceback") != LUA_TSTRING || status_of(box) == FERN_DONE)
+        lua_pushnil(L);
+    return 1;
+}
+
+static int thread_name(lua_State *L)
+{
+    lthread *box = lthread_check(L, 1);
+    const char *name = luaL_optstring(L, 2, NULL);
+    lthread_extras(L, box->fern, 1);
+    if (name) {
+        if (box->thread && fern_thread_set_name(box->thread, name) < 0)
+            luaL_error(L, "not enough memory");
+        lua_pushvalue(L, 2);
+        lua_setfield(L, -2, "name");
+    }
+    lua_getfield(L, -1, "name");
+    return 1;
+}
+
+static int thread_tostring(lua_State *L)
+{
+    lthread *box = lthread_check(L, 1);
+    lua_settop(L, 1);
+    thread_name(L);
+    const char *name = lua_tostring(L, -1), *status = fern_status_name(status_of(box));
+    lua_pushfstring(L, "fern.thread #%I", (LUAI_UACINT)box->id);
+    if (name)
+        lua_pushfstring(L, " '%s' (%s)", name, status);
+    else
+        lua_pushfstring(L, " (%s)", status);
+    lua_concat(L, 2);
+    return 1;
+}
+
+static int thread_index(lua_State *L)
+{
+    lthread *box = lthread_check(L, 1);
+    lua_pushvalue(L, 2);
+    if (lua_rawget(L, lua_upvalueindex(1)) != LUA_TNIL)
+        return 1;
+    const char *key = lua_tostring(L, 2);
+    if (!key || strcmp(key, "locals") != 0)
+        return 1;
+    lthread_extras(L, box->fern, 1);
+    if (lua_getfield(L, -1, "locals") == LUA_TNIL) {
+        lua_newtable(L);
+        lua_pushvalue(L, -1);
+        lua_setfield(L, -4, "locals");
+    }
+    return 1;
+}
+
+/* ---- module functions ---- */
+
+/* The main thread is the one that unwinds others when it ends: after it has
+   waited for them, the sentinel stands in front of what they made. */
+void lfern_left(lua_State *L, lfern *fern)
+{
+    if (fern->main && fern_current() == fern->main->thread)
+        lend_renew(L, fern);
+}
+
+static int fern_sleep_(lua_State *L)
+{
+    double seconds = luaL_optnumber(L, 1, 0);
+    int rc;
+    if (seconds > 0) {
+        double until = lfern_deadline(L, 1);
+        lfern_enter(L);
+        rc = fern_sleep(until);
+        lfern_left(L, lfern_of(L));
+    } else {
+        luaL_argcheck(L, seconds == seconds, 1, "a number of seconds expected, got NaN");
+        lfern_enter(L);
+        rc = fern_yield();
+    }
+    if (rc < 0)
+        lfern_raise(L, rc);
+    return 0;
+}
+
+static int fern_current_(lua_State *L)
+{
+    lfern *fern = lfern_open(L);
+    lthread *self = lthread_current(fern);
+    if (self && self->slot)
+        lthread_push(L, self);
+    else
+        lua_pushnil(L);
+    return 1;
+}
+
+static int fern_now_(lua_State *L)
+{
+    lua_pushnumber(L, fern_now());
+    return 1;
+}
+
+static int fern_waitall_(lua_State *L)
+{
+    lfern *fern = lfern_open(L);
+    double deadline = lfern_deadline(L, 1);
+    lfern_enter(L);
+    int rc = fern_hub_waitall(fern->hub, deadline);
+    lfern_left(L, fern);
+    return lfern_result(L, rc);
+}
+
+static int fern_trampoline(lua_State *L)
+{
+    static const char *const names[] = { "r", "w", NULL };
+    static const int events[] = { FERN_READ, FERN_WRITE };
+    lfern_open(L);
+    lua_Integer fd = luaL_checkinteger(L, 1);
+    int event = events[luaL_checkoption(L, 2, NULL, names)];
+    double deadline = lfern_deadline(L, 3);
+    luaL_argcheck(L, fd >= 0 && fd <= 0x7fffffff, 1, "a descriptor expected");
+    lfern_enter(L);
+    return lfern_result(L, fern_fd_wait((int)fd, event, deadline));
+}
+
+/* park(what) and unpark(thread): for the module's own Lua parts. */
+static int core_park(lua_State *L)
+{
+    static const char *const names[] = { "a module that another thread loads", NULL };
+    int what = luaL_checkoption(L, 1, names[0], names);
+    lfern_enter(L);
+    int rc = fern_park(names[what], FERN_NEVER);
+    if (rc < 0)
+        lfern_raise(L, rc);
+    return 0;
+}
+
+static int core_unpark(lua_State *L)
+{
+    lthread *box = lthread_check(L, 1);
+    if (box->thread)
+        fern_unpark(box->thread, 0);
+    return 0;
+}
+
+void lthread_open(lua_State *L)
+{
+    static const luaL_Reg functions[] = {
+        { "spawn", fern_spawn_ }, { "spawn_after", fern_spawn_after },
+        { "sleep", fern_sleep_ }, { "current", fern_current_ }, { "now", fern_now_ },
+        { "waitall", fern_waitall_ }, { "trampoline", fern_trampoline },
+        { "park", core_park }, { "unpark", core_unpark }, { NULL, NULL },
+    };
+    static const luaL_Reg methods[] = {
+        { "wait", thread_wait }, { "join", thread_join }, { "kill", thread_kill },
+        { "cancel", thread_cancel }, { "link", thread_link }, { "unlink", thread_unlink },
+        { "done", thread_done }, { "status", thread_status },
+        { "traceback", thread_traceback }, { "name", thread_name },
+        { "__close", thread_close }, { "__tostring", thread_tostring }, { NULL, NULL },
+    };
+    luaL_setfuncs(L, functions, 0);
+    lfern *fern = lfern_of(L);
+    if (luaL_newmetatable(L, LTHREAD)) {
+        luaL_setfuncs(L, methods, 0);
+        lua_pushvalue(L, -1);
+        lua_pushcclosure(L, thread_index, 1);
+        lua_setfield(L, -2, "__index");
+        lua_pushvalue(L, -1);
+        fern->thread_meta = luaL_ref(L, LUA_REGISTRYINDEX);
+    }
+    lua_pop(L, 1);
+}
