@@ -4,8 +4,9 @@
 #ifndef FERN_CONTEXT_SIGNAL_H
 #define FERN_CONTEXT_SIGNAL_H
 
+/* The names of registers hide behind it: include this first. */
 #ifndef _GNU_SOURCE
-#error "define _GNU_SOURCE first: the names of registers hide behind it"
+#define _GNU_SOURCE
 #endif
 
 #include <stdint.h>

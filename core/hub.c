@@ -24,6 +24,7 @@ enum { BATCH = 1 };             /* poll at every switch */
 #else
 enum { BATCH = 64 };
 #endif
+enum { FEW = 64 };              /* so many threads stay in the cache anyway */
 static const double TURN = 100e-6;
 
 __thread fern_hub *fern_hub_here;
@@ -61,6 +62,7 @@ static bool turn_is_over(fern_hub *hub)
 
 /* What the thread after next will touch first: its struct (for the one after
    that), the top of its stack, and its host's state. */
+__attribute__((always_inline))  /* else gcc finds it pure, and drops it */
 static inline void prefetch(const fern_hub *hub)
 {
     const fern_thread *soon = fern_list_entry(hub->ready.next, fern_thread, queue);
@@ -79,15 +81,18 @@ static inline void prefetch(const fern_hub *hub)
     __builtin_prefetch(later + 64);
 }
 
+__attribute__((always_inline))
 static inline fern_thread *take_ready(fern_hub *hub)
 {
     fern_list *node = fern_list_take(&hub->ready);
     if (!node)
         return NULL;
-    prefetch(hub);
+    if (hub->alive_all > FEW)
+        prefetch(hub);
     return fern_list_entry(node, fern_thread, queue);
 }
 
+__attribute__((always_inline))
 static inline fern_thread *pick(fern_hub *hub)
 {
     if (__builtin_expect(--hub->budget <= 0, 0) && turn_is_over(hub))
@@ -102,13 +107,25 @@ void fern_hub_ready(fern_hub *hub, fern_thread *thread)
         fern_loop_feed(hub->loop);
 }
 
-void fern_hub_switch(fern_hub *hub, fern_thread *self)
+__attribute__((always_inline))
+static inline void switch_away(fern_hub *hub, fern_thread *self)
 {
     fern_thread *next = pick(hub);
     if (next == self)
         return;
     hub->current = next;
     fern_context_switch(&self->context, next ? &next->context : &hub->context);
+}
+
+void fern_hub_switch(fern_hub *hub, fern_thread *self)
+{
+    switch_away(hub, self);
+}
+
+void fern_hub_yield(fern_hub *hub, fern_thread *self)
+{
+    fern_list_append(&hub->ready, &self->queue);
+    switch_away(hub, self);
 }
 
 void fern_hub_exit(fern_hub *hub)

@@ -83,6 +83,9 @@ void fern_hub_ready(fern_hub *hub, fern_thread *thread);
    made ready; returns when it runs again. */
 void fern_hub_switch(fern_hub *hub, fern_thread *self);
 
+/* Parks the current thread behind all that are ready. */
+void fern_hub_yield(fern_hub *hub, fern_thread *self);
+
 /* As fern_hub_switch, for a thread that has ended. */
 _Noreturn void fern_hub_exit(fern_hub *hub);
 

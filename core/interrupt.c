@@ -48,12 +48,6 @@ static int deliver_deadline(fern_thread *self, fern_deadline *deadline)
     return -ETIMEDOUT;
 }
 
-static void go_round(fern_thread *self)
-{
-    fern_hub_ready(self->hub, self);
-    fern_hub_switch(self->hub, self);
-}
-
 static int force_kill(fern_thread *self)
 {
     self->kill_stage = FORCED;
@@ -94,7 +88,7 @@ static int heed_kill(fern_thread *self, fern_heed *heed)
         return deliver_kill(self);
     if (self->kill_stage == GRACE && self->kill_grace > 0)
         return park_in_grace(heed, NULL, self->kill_grace);
-    go_round(self);
+    fern_hub_yield(self->hub, self);
     return force_kill(self);
 }
 
@@ -104,7 +98,7 @@ static int heed_expired(fern_thread *self, fern_heed *heed, fern_deadline *deadl
         return deliver_deadline(self, deadline);
     if (deadline->stage == GRACE && deadline->grace > 0)
         return park_in_grace(heed, deadline, deadline->grace);
-    go_round(self);
+    fern_hub_yield(self->hub, self);
     return force_deadline(self, deadline);
 }
 

@@ -5,11 +5,8 @@
    trusts no memory that may be freed: the ranges it searches are never
    freed, only used again. It never decides the process's fate: it speaks,
    and then what was installed before it acts. */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
-#include "overflow.h"
 #include "context_signal.h"
+#include "overflow.h"
 #include "stack.h"
 
 #include <errno.h>

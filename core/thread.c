@@ -436,20 +436,17 @@ static bool interrupted(const fern_thread *self, int rc)
 int fern_thread_run_inline(fern_body *body, void *arg,
                            const fern_spawn_options *options, fern_thread **out)
 {
-    fern_thread *self = fern_current(), *thread;
-    int rc = fern_spawn(body, arg, options, &thread);
+    fern_hub *hub = fern_hub_here;
+    int rc = fern_spawn(body, arg, options, out);
     if (rc < 0)
         return rc;
+    fern_thread *thread = fern_list_entry(hub->threads.prev, fern_thread, all);
     fern_list_remove(&thread->queue);
     thread->begun = true;
     rc = body(arg);
-    bool passed_on = interrupted(self, rc);
+    bool passed_on = interrupted(hub->current, rc);
     thread->observed |= passed_on;
     end_inline(thread, rc);
-    if (out && !passed_on)
-        *out = thread;
-    else
-        fern_thread_unref(thread);
     return passed_on ? rc : 0;
 }
 

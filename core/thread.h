@@ -70,8 +70,8 @@ int fern_thread_spawn_inner(fern_hub *hub, fern_body *body, void *arg,
                             const fern_spawn_options *options);
 
 /* Parks, if `body` does. As fern_spawn, but `body` runs here and now, on the
-   caller's stack and as part of its thread; *out has ended. An interrupt of
-   the caller that comes out of `body` is returned. */
+   caller's stack and as part of its thread; *out, which is set before, has
+   ended. An interrupt of the caller that comes out of `body` is returned. */
 int fern_thread_run_inline(fern_body *body, void *arg,
                            const fern_spawn_options *options, fern_thread **out);
 

@@ -8,10 +8,9 @@
 #include <errno.h>
 
 static const fern_wait_kind sleeping = { .name = "sleep" };
-static const fern_wait_kind yielding = { .name = "its turn" };
 
 /* The current thread, if it may park at all. */
-static int check_parkable(fern_thread **self)
+static inline int check_parkable(fern_thread **self)
 {
     fern_hub *hub = fern_hub_here;
     if (!hub || !hub->current)
@@ -79,25 +78,35 @@ static int yield_heeding(fern_thread *self)
     int rc = fern_interrupt_before(self, FERN_NEVER, &heed);
     if (rc < 0)
         return rc;
-    fern_hub_ready(self->hub, self);
-    fern_hub_switch(self->hub, self);
+    fern_hub_yield(self->hub, self);
     return fern_interrupt_after(self, &heed, 0, false);
+}
+
+static inline int yield(fern_thread *self)
+{
+    if (self->attention)
+        return yield_heeding(self);
+    fern_hub_yield(self->hub, self);
+    if (self->attention)
+        return fern_interrupt_after(self, NULL, 0, false);
+    return 0;
 }
 
 int fern_yield(void)
 {
     fern_thread *self;
     int rc = check_parkable(&self);
+    return rc < 0 ? rc : yield(self);
+}
+
+int fern_yield_at(void *spot)
+{
+    fern_thread *self;
+    int rc = check_parkable(&self);
     if (rc < 0)
         return rc;
-    if (self->attention)
-        return yield_heeding(self);
-    self->kind = &yielding;
-    fern_hub_ready(self->hub, self);
-    fern_hub_switch(self->hub, self);
-    if (self->attention)
-        return fern_interrupt_after(self, NULL, 0, false);
-    return 0;
+    self->spot = spot;
+    return yield(self);
 }
 
 int fern_sleep(double until)

@@ -286,6 +286,7 @@ FERN_API void fern_unpark(fern_thread *thread, int rc);
 /* A pointer of the host's that says where inside the thread it is parked;
    kept until the next call, prefetched before the thread runs again. */
 FERN_API void fern_park_at(void *spot);
+FERN_API int fern_yield_at(void *spot);         /* fern_park_at, fern_yield */
 FERN_API void *fern_thread_spot(const fern_thread *thread);
 
 /* A value of the current thread under `key` (any static address), replaced
@@ -418,8 +419,9 @@ FERN_API void fern_pool_release(fern_pool *pool);
 
 /* Parks. Take a slot and spawn a thread that gives it back when it ends.
    From one of the pool's own threads, while the pool is full: `body` runs at
-   once on the caller's stack, as part of the caller's thread, and *out has
-   ended. Returns 0, what fern_spawn returns, or an error as above. */
+   once on the caller's stack, as part of the caller's thread, and *out, set
+   before, has ended. Returns 0, what fern_spawn returns, or an error as above,
+   also when it comes out of such a `body`: *out is set then. */
 FERN_API int fern_pool_spawn(fern_pool *pool, fern_body *body, void *arg,
                              const fern_spawn_options *options, double deadline,
                              fern_thread **out);
@@ -567,6 +569,8 @@ struct fern_future {
     fern_worker *worker;        /* that it was given to; NULL before and after */
     /* In a worker's thread, with its data; returns as a fern_body does. */
     int (*run)(fern_future *future, void *data);
+    const char *file;           /* as in fern_spawn_options; set before submission */
+    int line;
     int result;                 /* once done; of a cancelled one, why: -ECANCELED */
     fern_future_status status;
 };
@@ -600,10 +604,10 @@ FERN_API int fern_executor_submit(fern_executor *executor, fern_future *future);
 /* The same in steps, for workers whose data is loaded by the submitter. `take`
    returns 1 and a worker to be loaded, 0 if all are busy, or an error as
    above. Then `start` the future on that worker, or `untake` it; or `queue`
-   the future. `place` as in fern_spawn_options. */
+   the future. */
 FERN_API int fern_executor_take(fern_executor *executor, fern_worker **out);
 FERN_API void fern_executor_start(fern_executor *executor, fern_worker *worker,
-                                  fern_future *future, const char *file, int line);
+                                  fern_future *future);
 FERN_API void fern_executor_untake(fern_executor *executor, fern_worker *worker);
 FERN_API void fern_executor_queue(fern_executor *executor, fern_future *future);
 

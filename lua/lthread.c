@@ -640,20 +640,26 @@ void lfern_left(lua_State *L, lfern *fern)
         lend_renew(L, fern);
 }
 
+static int sleep_a_while(lua_State *L)
+{
+    double until = lfern_deadline(L, 1);
+    lfern_enter(L);
+    int rc = fern_sleep(until);
+    lfern_left(L, lfern_of(L));
+    if (rc < 0)
+        lfern_raise(L, rc);
+    return 0;
+}
+
+/* The hottest function of all: sleep() and sleep(0) only take turns. */
 static int fern_sleep_(lua_State *L)
 {
-    double seconds = luaL_optnumber(L, 1, 0);
-    int rc;
-    if (seconds > 0) {
-        double until = lfern_deadline(L, 1);
+    int number;
+    if (lua_tointegerx(L, 1, &number) != 0 || (!number && lua_gettop(L) > 0))
+        return sleep_a_while(L);
+    if (lua_gc(L, LUA_GCCOUNT) < 0)
         lfern_enter(L);
-        rc = fern_sleep(until);
-        lfern_left(L, lfern_of(L));
-    } else {
-        luaL_argcheck(L, seconds == seconds, 1, "a number of seconds expected, got NaN");
-        lfern_enter(L);
-        rc = fern_yield();
-    }
+    int rc = fern_yield_at(L);
     if (rc < 0)
         lfern_raise(L, rc);
     return 0;
