@@ -340,12 +340,10 @@ static bool nobody_left(const fern_hub *hub, const fern_thread *waiter)
     return true;
 }
 
-void fern_hub_joining(fern_hub *hub, fern_thread *thread, int change)
+void fern_hub_check_waitall(fern_hub *hub)
 {
-    if (change && thread != hub->main)
-        hub->joining += change;
     fern_list *node = hub->waitall.next;
-    while (change >= 0 && node != &hub->waitall) {
+    while (node != &hub->waitall) {
         fern_thread *waiter = fern_list_entry(node, fern_thread, queue);
         node = node->next;
         if (nobody_left(hub, waiter))

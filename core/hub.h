@@ -89,9 +89,9 @@ void fern_hub_yield(fern_hub *hub, fern_thread *self);
 /* As fern_hub_switch, for a thread that has ended. */
 _Noreturn void fern_hub_exit(fern_hub *hub);
 
-/* One thread more (+1) or less (-1) waits for others to end; or one has
-   ended (0): wake those in waitall whose wait is over. */
-void fern_hub_joining(fern_hub *hub, fern_thread *thread, int change);
+/* One thread more waits for others to end (hub->joining), or one has ended:
+   wake those in waitall whose wait is over. */
+void fern_hub_check_waitall(fern_hub *hub);
 
 /* On a host's loop: tell it what we wait for. */
 void fern_hub_settle(fern_hub *hub);

@@ -215,6 +215,16 @@ static fern_status outcome_of(const fern_thread *thread, int rc)
     return rc == -ECANCELED && thread->killed ? FERN_KILLED : FERN_FAILED;
 }
 
+void fern_thread_leave_pool(fern_thread *thread)
+{
+    fern_pool *pool = thread->pool;
+    if (!pool)
+        return;
+    thread->pool = NULL;
+    fern_pool_release(pool);
+    fern_pool_unref(pool);
+}
+
 static void finish(fern_thread *thread, int rc)
 {
     fern_hub *hub = thread->hub;
@@ -227,11 +237,7 @@ static void finish(fern_thread *thread, int rc)
     thread->killed = thread->outcome == FERN_KILLED;
     fern_locals_drop(thread);
     fern_wake_all(&thread->waiters, 0);
-    if (thread->pool) {
-        fern_pool_release(thread->pool);
-        fern_pool_unref(thread->pool);
-        thread->pool = NULL;
-    }
+    fern_thread_leave_pool(thread);
     if (thread->outcome == FERN_FAILED && !thread->observed && !thread->quiet)
         fern_report_later(hub, thread);
 }
@@ -249,7 +255,7 @@ static void retire(fern_thread *thread)
     hub->alive_all--;
     hub->alive -= !thread->idle;
     fern_stack_put(thread->stacks, &thread->stack);
-    fern_hub_joining(hub, thread, 0);
+    fern_hub_check_waitall(hub);
     if (hub->closing && hub->alive_all == 0 && hub->main)
         fern_wake(hub->main, 0);
 }
@@ -313,6 +319,7 @@ void fern_thread_abandon(fern_thread *thread)
     thread->killed = thread->ended = thread->retired = true;
     thread->outcome = FERN_KILLED;
     thread->rc = -ECANCELED;
+    fern_thread_leave_pool(thread);
     fern_list_remove(&thread->all);
     hub->alive_all--;
     hub->alive -= !thread->idle;
@@ -552,7 +559,7 @@ void fern_thread_set_idle(fern_thread *thread, bool idle)
     else
         thread->hub->alive++;
     if (idle)
-        fern_hub_joining(thread->hub, thread, 0);
+        fern_hub_check_waitall(thread->hub);
 }
 
 /* ---- looking at it ---- */

@@ -33,11 +33,14 @@ static int park(fern_thread *self, fern_list *waiters, const fern_wait_kind *kin
     self->waiting = true;
     if (limit < FERN_NEVER)
         fern_timers_place(&hub->timers, &self->timer, limit);
-    if (kind->joins)
-        fern_hub_joining(hub, self, +1);
-    fern_hub_switch(hub, self);
-    if (kind->joins)
-        fern_hub_joining(hub, self, -1);
+    if (kind->joins && self != hub->main) {
+        hub->joining++;
+        fern_hub_check_waitall(hub);
+        fern_hub_switch(hub, self);
+        hub->joining--;
+    } else {
+        fern_hub_switch(hub, self);
+    }
     return self->rc;
 }
 

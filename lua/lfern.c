@@ -26,15 +26,13 @@ lfern *lfern_open(lua_State *L)
     return fern;
 }
 
-static int new_table_ref(lua_State *L, const char *mode)
+static int new_weak_table(lua_State *L)
 {
     lua_newtable(L);
-    if (mode) {
-        lua_createtable(L, 0, 1);
-        lua_pushstring(L, mode);
-        lua_setfield(L, -2, "__mode");
-        lua_setmetatable(L, -2);
-    }
+    lua_createtable(L, 0, 1);
+    lua_pushliteral(L, "k");
+    lua_setfield(L, -2, "__mode");
+    lua_setmetatable(L, -2);
     return luaL_ref(L, LUA_REGISTRYINDEX);
 }
 
@@ -49,8 +47,7 @@ static lfern *new_fern(lua_State *L)
     fern->L = lua_tothread(L, -1);
     lua_pop(L, 1);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &fern_key);
-    fern->living = new_table_ref(L, NULL);
-    fern->extras = new_table_ref(L, "k");
+    fern->extras = new_weak_table(L);
     return fern;
 }
 

@@ -24,16 +24,17 @@ typedef struct lfern {
     lthread *main;              /* the main thread's box */
     bool owns_hub;
     bool closing;               /* unwinding for good: in __gc, parking is allowed */
-    int living;                 /* registry: slot -> box, anchors living threads */
     int extras;                 /* registry: box -> table, weak keys */
     int thread_meta;            /* registry: the boxes' metatable */
     int module;                 /* registry: the table of fern.core */
     int on_error;               /* registry: function, or LUA_NOREF */
-    int *free_slots;            /* of `living` */
+    int *free_slots;            /* of the registry, for boxes of living threads */
     int free_count, slots;
     double renewed;             /* when the sentinel was */
+    unsigned returns;           /* of the main thread's waits: see lend_renew */
     struct lfern_place **places;        /* interned file names: see lplace.c */
     unsigned places_count;
+    const char *place;          /* the last one */
     struct lcrew *crew;         /* lpool.c's */
 } lfern;
 
@@ -102,6 +103,7 @@ LFERN_PRIVATE int lfern_traceback(lua_State *L);
 /* ---- threads (lthread.c) ---- */
 
 struct lthread {
+    const void *mark;           /* &lthread_host */
     fern_thread *thread;        /* NULL once the hub has done with it */
     lfern *fern;
     lua_State *L;               /* [1] message handler, [2...] function and
@@ -109,10 +111,11 @@ struct lthread {
     const char *file;           /* where it was spawned */
     uint64_t id;
     int line;
-    int slot;                   /* in `living`; 0: not anchored */
+    int slot;                   /* in the registry; 0: not anchored */
     int values;                 /* results at 2...; arguments before it began */
     uint8_t outcome;            /* fern_status once `thread` is NULL */
     bool linked;                /* has links in extras */
+    bool extras;                /* has some */
 };
 
 #define LTHREAD "fern.thread"
@@ -124,7 +127,9 @@ FERN_API lthread *lthread_new(lua_State *L, lfern *fern);
 
 /* Spawn the box's thread with what is on its stack: function and `values`
    arguments. `options` may bring name, at, pool, stack_size, quiet; the
-   rest is filled in. Returns 0 or an error with the box discarded. */
+   rest is filled in. With a pool it parks until there is a slot, and the box
+   may have ended (see fern_pool_spawn). Returns 0 or an error with the box
+   discarded. */
 FERN_API int lthread_start(lthread *box, fern_spawn_options *options, fern_body *body);
 FERN_API void lthread_discard(lthread *box);
 
@@ -149,8 +154,8 @@ FERN_API void lthread_place(lua_State *L, lfern *fern, int level, fern_spawn_opt
 
 LFERN_PRIVATE void lplace_free(lfern *fern);
 
-/* Push the values of an ended box onto L, or raise its error. */
-FERN_API int lthread_values(lua_State *L, lthread *box);
+/* Push the values of the ended box at `index` onto L, or raise its error. */
+FERN_API int lthread_values(lua_State *L, int index);
 
 FERN_API extern const fern_host lthread_host;
 

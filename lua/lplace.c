@@ -23,12 +23,14 @@ static unsigned hash(const char *name)
 
 static const char *intern(lfern *fern, const char *name)
 {
+    if (fern->place && strcmp(fern->place, name) == 0)
+        return fern->place;
     if (!fern->places && !(fern->places = calloc(BUCKETS, sizeof *fern->places)))
         return NULL;
     lfern_place **bucket = &fern->places[hash(name)], *place = *bucket;
     for (; place; place = place->next)
         if (strcmp(place->name, name) == 0)
-            return place->name;
+            return fern->place = place->name;
     size_t size = strlen(name) + 1;
     if (fern->places_count >= MOST || !(place = malloc(sizeof *place + size)))
         return NULL;
@@ -36,7 +38,7 @@ static const char *intern(lfern *fern, const char *name)
     place->next = *bucket;
     *bucket = place;
     fern->places_count++;
-    return place->name;
+    return fern->place = place->name;
 }
 
 void lthread_place(lua_State *L, lfern *fern, int level, fern_spawn_options *options)
@@ -62,4 +64,5 @@ void lplace_free(lfern *fern)
         }
     free(fern->places);
     fern->places = NULL;
+    fern->place = NULL;
 }

@@ -15,16 +15,19 @@ enum { BASE = 1 };              /* the message handler's index */
 
 /* ---- the box ---- */
 
+/* By a mark that no other userdata has: luaL_checkudata looks the name up
+   in the registry every time. */
 lthread *lthread_check(lua_State *L, int arg)
 {
-    return luaL_checkudata(L, arg, LTHREAD);
+    lthread *box = lua_touserdata(L, arg);
+    if (!box || lua_rawlen(L, arg) != sizeof *box || box->mark != &lthread_host)
+        luaL_typeerror(L, arg, LTHREAD);
+    return box;
 }
 
 void lthread_push(lua_State *L, lthread *box)
 {
-    lua_rawgeti(L, LUA_REGISTRYINDEX, box->fern->living);
-    lua_rawgeti(L, -1, box->slot);
-    lua_remove(L, -2);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, box->slot);
 }
 
 lthread *lthread_current(lfern *fern)
@@ -47,22 +50,27 @@ void lthread_extras(lua_State *L, lfern *fern, int index)
         lua_pushvalue(L, index);
         lua_pushvalue(L, -2);
         lua_rawset(L, -4);
+        ((lthread *)lua_touserdata(L, index))->extras = true;
     }
     lua_remove(L, -2);
 }
 
-static void reserve_slot(lua_State *L, lfern *fern)
+/* Slots are references into the registry that we got once and keep: an empty
+   one holds false, so that luaL_ref never takes it for free. */
+static void reserve_slots(lua_State *L, lfern *fern)
 {
-    if (fern->free_count)
-        return;
-    int slots = fern->slots ? fern->slots * 2 : 64;
-    int *free_slots = realloc(fern->free_slots, (size_t)slots * sizeof *free_slots);
+    int more = fern->slots ? fern->slots : 64;
+    size_t size = (size_t)(fern->slots + more) * sizeof *fern->free_slots;
+    int *free_slots = realloc(fern->free_slots, size);
     if (!free_slots)
         luaL_error(L, "not enough memory");
     fern->free_slots = free_slots;
-    for (int slot = slots; slot > fern->slots; slot--)
-        free_slots[fern->free_count++] = slot;
-    fern->slots = slots;
+    while (more--) {
+        lua_pushboolean(L, 0);
+        int slot = luaL_ref(L, LUA_REGISTRYINDEX);
+        fern->free_slots[fern->free_count++] = slot;
+        fern->slots++;
+    }
 }
 
 /* debug.sethook finds a hook's function by thread: a new thread that was
@@ -81,42 +89,35 @@ static void inherit_hook(lua_State *L, lua_State *new)
 
 lthread *lthread_new(lua_State *L, lfern *fern)
 {
-    luaL_checkstack(L, 8, NULL);
-    reserve_slot(L, fern);
-    lua_rawgeti(L, LUA_REGISTRYINDEX, fern->living);
     lthread *box = lua_newuserdatauv(L, sizeof *box, 1);
     memset(box, 0, sizeof *box);
+    box->mark = &lthread_host;
     box->fern = fern;
     box->outcome = FERN_KILLED;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, fern->thread_meta);
+    lua_setmetatable(L, -2);
     box->L = lua_newthread(L);
     if (lua_gethook(L))
         inherit_hook(L, box->L);
     lua_pushcfunction(box->L, lfern_traceback);
     lua_setiuservalue(L, -2, 1);
-    lua_rawgeti(L, LUA_REGISTRYINDEX, fern->thread_meta);
-    lua_setmetatable(L, -2);
-    if (!fern->free_count)      /* a finalizer that spawned took the last */
-        reserve_slot(L, fern);
-    int slot = fern->free_slots[--fern->free_count];
+    while (!fern->free_count)   /* a finalizer may spawn and take the last */
+        reserve_slots(L, fern);
+    box->slot = fern->free_slots[--fern->free_count];
     lua_pushvalue(L, -1);
-    box->slot = slot;
-    lua_rawseti(L, -3, slot);
-    lua_remove(L, -2);
+    lua_rawseti(L, LUA_REGISTRYINDEX, box->slot);
     return box;
 }
 
 static void release_slot(lthread *box)
 {
-    lua_State *L = box->L;
     lfern *fern = box->fern;
     int slot = box->slot;
     if (!slot)
         return;
-    lua_rawgeti(L, LUA_REGISTRYINDEX, fern->living);
-    lua_pushnil(L);
-    lua_rawseti(L, -2, slot);
-    lua_pop(L, 1);
     box->slot = 0;
+    lua_pushboolean(box->L, 0);
+    lua_rawseti(box->L, LUA_REGISTRYINDEX, slot);
     fern->free_slots[fern->free_count++] = slot;
 }
 
@@ -148,7 +149,7 @@ int lthread_call(lthread *box)
     lua_State *L = box->L;
     int status = lua_pcall(L, lua_gettop(L) - BASE - 1, LUA_MULTRET, BASE);
     box->values = lua_gettop(L) - BASE;
-    if (!lua_checkstack(L, LUA_MINSTACK)) {
+    if (box->values > LUA_MINSTACK / 2 && !lua_checkstack(L, LUA_MINSTACK)) {
         lua_settop(L, BASE);
         lua_pushliteral(L, "not enough memory for the results");
         box->values = 1;
@@ -300,10 +301,12 @@ int lthread_start(lthread *box, fern_spawn_options *options, fern_body *body)
     box->file = options->file;
     box->line = options->line;
     box->values = 0;
-    int rc = fern_spawn(body, box, options, &box->thread);
+    int rc = options->pool ?
+        fern_pool_spawn(options->pool, body, box, options, FERN_NEVER, &box->thread) :
+        fern_spawn(body, box, options, &box->thread);
     if (rc < 0)
         lthread_discard(box);
-    else
+    else if (box->thread)       /* it may have run inline, and ended */
         box->id = fern_thread_id(box->thread);
     return rc;
 }
@@ -318,10 +321,15 @@ static int spawn(lua_State *L, int first, fern_spawn_options *options)
     int count = lua_gettop(L) - first + 1;
     lthread_place(L, fern, 1, options);
     lthread *box = lthread_new(L, fern);
-    lua_insert(L, first);
-    if (!lua_checkstack(box->L, count + LUA_MINSTACK)) {
-        lthread_discard(box);
-        luaL_error(L, "too many arguments");
+    if (count > LUA_MINSTACK / 2) {
+        lua_insert(L, first);
+        if (!lua_checkstack(box->L, count + LUA_MINSTACK)) {
+            lthread_discard(box);
+            luaL_error(L, "too many arguments");
+        }
+    } else {
+        for (int i = 0; i < count; i++)
+            lua_pushvalue(L, first + i);
     }
     lua_xmove(L, box->L, count);
     int rc = lthread_start(box, options, lthread_run);
@@ -359,6 +367,8 @@ static fern_status status_of(const lthread *box)
 static int push_results(lua_State *L, lthread *box)
 {
     int count = box->values;
+    if (count == 0)
+        return 0;
     luaL_checkstack(L, count + 3, "too many results");
     if (!lua_checkstack(box->L, count))
         luaL_error(L, "not enough memory");
@@ -396,12 +406,12 @@ static int wait_for(lua_State *L, lthread *box, double deadline)
     return rc;
 }
 
-int lthread_values(lua_State *L, lthread *box)
+int lthread_values(lua_State *L, int index)
 {
+    lthread *box = lua_touserdata(L, index);
     if (status_of(box) == FERN_DONE)
         return push_results(L, box);
-    lthread_push(L, box);
-    push_error(L, box, -1);
+    push_error(L, box, lua_absindex(L, index));
     return lua_error(L);
 }
 
@@ -614,10 +624,10 @@ static int thread_tostring(lua_State *L)
 
 static int thread_index(lua_State *L)
 {
-    lthread *box = lthread_check(L, 1);
     lua_pushvalue(L, 2);
     if (lua_rawget(L, lua_upvalueindex(1)) != LUA_TNIL)
         return 1;
+    lthread *box = lthread_check(L, 1);
     const char *key = lua_tostring(L, 2);
     if (!key || strcmp(key, "locals") != 0)
         return 1;
