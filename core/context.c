@@ -76,7 +76,7 @@ void fern_context_make(fern_context *context, void *low, size_t size,
 #ifdef FERN_CONTEXT_UCONTEXT
     fern_context_make_ucontext(context, low, (char *)top - (char *)low, entry, arg);
 #else
-    context->sp = push_frame(top, entry, arg);
+    context->sp = (char *)push_frame(top, entry, arg) + FERN_CONTEXT_FRESH;
 #endif
 #ifdef FERN_ASAN
     FERN_UNPOISON(low, size);

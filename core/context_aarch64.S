@@ -4,14 +4,8 @@
 
         .text
 
-/* void fern_context_swap(void **save_sp, void *load_sp) */
-        .globl  fern_context_swap
-        .hidden fern_context_swap
-        .type   fern_context_swap, %function
-        .p2align 4
-fern_context_swap:
-        .cfi_startproc
-        hint    #34             /* bti c */
+/* Saves the caller's registers and stack pointer through x0. */
+        .macro  save
         stp     x29, x30, [sp, #-160]!
         .cfi_adjust_cfa_offset 160
         .cfi_rel_offset x29, 0
@@ -37,7 +31,11 @@ fern_context_swap:
         stp     d14, d15, [sp, #144]
         mov     x9, sp
         str     x9, [x0]
-        mov     sp, x1          /* the same frame, on another stack */
+        .endm
+
+/* Takes the stack at \from, which has the same frame on it. */
+        .macro  load from
+        mov     sp, \from
         ldp     x19, x20, [sp, #16]
         ldp     x21, x22, [sp, #32]
         ldp     x23, x24, [sp, #48]
@@ -49,9 +47,54 @@ fern_context_swap:
         ldp     d14, d15, [sp, #144]
         ldp     x29, x30, [sp], #160
         .cfi_adjust_cfa_offset -160
-        ret
+        .endm
+
+        .macro  begin name
+        .globl  \name
+        .hidden \name
+        .type   \name, %function
+        .p2align 4
+\name:
+        .cfi_startproc
+        hint    #34             /* bti c */
+        .endm
+
+        .macro  end name
         .cfi_endproc
-        .size   fern_context_swap, . - fern_context_swap
+        .size   \name, . - \name
+        .endm
+
+/* void fern_context_swap(void **save_sp, void *load_sp) */
+        begin   fern_context_swap
+        save
+        load    x1
+        ret
+        end     fern_context_swap
+
+/* void fern_context_launch(void **save_sp, void *load_sp): the first switch
+   to a context. The branch leaves our caller's return address with the
+   return predictor, for the switch that ends what begins here. */
+        begin   fern_context_launch
+        save
+        load    x1
+        mov     x16, x30
+        br      x16
+        end     fern_context_launch
+
+/* void fern_context_leave(void *load_sp), branched to: nothing is saved. */
+        begin   fern_context_leave
+        .cfi_adjust_cfa_offset 160
+        load    x0
+        ret
+        end     fern_context_leave
+
+/* The same to a context that never ran. */
+        begin   fern_context_relay
+        .cfi_adjust_cfa_offset 160
+        load    x0
+        mov     x16, x30
+        br      x16
+        end     fern_context_relay
 
 /* Where the first switch to a context returns to: x19 is the argument, x20
    the entry, x29 0. The outermost frame, as on x86-64. */
@@ -62,11 +105,12 @@ fern_context_swap:
 fern_context_start:
         .cfi_startproc
         .cfi_undefined x30
-        hint    #36             /* bti j */
+        hint    #38             /* bti jc */
         mov     x0, x19
-        mov     x30, #0
-        blr     x20
-        brk     #1
+        mov     x16, x20
+        adr     x30, 1f         /* a call would set the predictor off by one */
+        br      x16
+1:      brk     #1
         .cfi_endproc
         .size   fern_context_start, . - fern_context_start
 

@@ -128,11 +128,16 @@ void fern_hub_yield(fern_hub *hub, fern_thread *self)
     switch_away(hub, self);
 }
 
-void fern_hub_exit(fern_hub *hub)
+fern_context *fern_hub_bury(fern_hub *hub, fern_thread *thread)
 {
+    if (hub->grave_full)
+        fern_context_drop(&hub->grave);
+    hub->grave = thread->context;
+    hub->grave_full = true;
+    fern_thread_unref(thread);
     fern_thread *next = pick(hub);
     hub->current = next;
-    fern_context_exit(&hub->grave, next ? &next->context : &hub->context);
+    return next ? &next->context : &hub->context;
 }
 
 static void run_ready(fern_hub *hub)
@@ -629,6 +634,7 @@ void fern_hub_inspect(const fern_hub *hub, fern_hub_stats *stats)
         .ready = fern_wait_count(&hub->ready),
         .timers = hub->timers.count,
         .listeners = hub->listeners,
+        .unasked = fern_wait_count(&hub->unasked),
         .spawned = hub->spawned,
         .turns = hub->turns,
         .polls = hub->polls,

@@ -86,8 +86,9 @@ void fern_hub_switch(fern_hub *hub, fern_thread *self);
 /* Parks the current thread behind all that are ready. */
 void fern_hub_yield(fern_hub *hub, fern_thread *self);
 
-/* As fern_hub_switch, for a thread that has ended. */
-_Noreturn void fern_hub_exit(fern_hub *hub);
+/* The current thread has ended: lets go of it, and returns the context to
+   leave its stack for, with hub->grave as the place that a switch writes to. */
+fern_context *fern_hub_bury(fern_hub *hub, fern_thread *thread);
 
 /* One thread more waits for others to end (hub->joining), or one has ended:
    wake those in waitall whose wait is over. */

@@ -7,6 +7,7 @@
    and then what was installed before it acts. */
 #include "context_signal.h"
 #include "overflow.h"
+#include "sanitizer.h"
 #include "stack.h"
 
 #include <errno.h>
@@ -21,7 +22,7 @@
 struct fern_overflow_range {
     atomic_bool taken;
     _Atomic(uintptr_t) low;     /* 0: not to be looked at */
-    _Atomic(size_t) size, stride;
+    _Atomic(size_t) size, stride, stack;
     fern_overflow_range *next;
 };
 
@@ -62,13 +63,14 @@ static fern_overflow_range *take_range(void)
 }
 
 fern_overflow_range *fern_overflow_watch(const char *low, size_t size,
-                                         size_t stride)
+                                         size_t stride, size_t stack)
 {
     fern_overflow_range *range = take_range();
     if (!range)
         return NULL;
     atomic_store(&range->size, size);
     atomic_store(&range->stride, stride);
+    atomic_store(&range->stack, stack);
     atomic_store(&range->low, (uintptr_t)low);
     return range;
 }
@@ -80,15 +82,13 @@ void fern_overflow_forget(fern_overflow_range *range)
 }
 
 /* The stack of `range` in whose guard `address` lies, else 0. */
-static uintptr_t guarded_stack(fern_overflow_range *range, uintptr_t address,
-                               size_t *stride)
+static uintptr_t guarded_stack(fern_overflow_range *range, uintptr_t address)
 {
     uintptr_t low = atomic_load(&range->low);
     size_t size = atomic_load(&range->size);
-    *stride = atomic_load(&range->stride);
     if (low == 0 || low != atomic_load(&range->low) || address - low >= size)
         return 0;
-    size_t offset = (address - low) % *stride;
+    size_t offset = (address - low) % atomic_load(&range->stride);
     return offset < FERN_STACK_GUARD ? address - offset : 0;
 }
 
@@ -130,13 +130,13 @@ static void say_name(struct line *line, const char *low)
         line->length += length < room ? length : room;
 }
 
-static void report(uintptr_t stack, size_t stride)
+static void report(uintptr_t stack, size_t size)
 {
     struct line line = { .length = 0 };
     say(&line, "fern: green thread");
     say_name(&line, (const char *)stack + FERN_STACK_GUARD);
     say(&line, " overflowed its ");
-    say_number(&line, stride / 1024);
+    say_number(&line, size / 1024);
     say(&line, " KiB stack\n");
     ssize_t written = write(STDERR_FILENO, line.text, line.length);
     (void)written;              /* nobody is left to tell */
@@ -149,12 +149,12 @@ static void examine(uintptr_t address, uintptr_t sp)
 {
     fern_overflow_range *range = atomic_load(&ranges);
     for (; range; range = range->next) {
-        size_t stride;
-        uintptr_t stack = guarded_stack(range, address, &stride);
+        uintptr_t stack = guarded_stack(range, address);
         if (!stack)
             continue;
-        if (sp == 0 || sp - stack <= stride)
-            report(stack, stride);
+        size_t size = atomic_load(&range->stack);
+        if (sp == 0 || sp - stack <= size)
+            report(stack, size);
         return;
     }
 }
@@ -181,8 +181,9 @@ static void call_previous(struct sigaction *action, int sig, siginfo_t *info,
 }
 
 /* Without a handler the process dies of the fault itself, which happens
-   again as soon as we return: a core dump then shows the place. A signal
-   that somebody sent does not happen again. */
+   again as soon as we return: a core dump then shows the place and the
+   address. It must be raised when somebody sent it, and under Valgrind,
+   where the registers that a signal finds may be stale. */
 static void go_on(struct sigaction *action, int sig, siginfo_t *info,
                   void *context)
 {
@@ -193,8 +194,8 @@ static void go_on(struct sigaction *action, int sig, siginfo_t *info,
     }
     if (sent && action->sa_handler == SIG_IGN)
         return;
-    sigaction(sig, action, NULL);
-    if (sent)
+    signal(sig, SIG_DFL);       /* nobody may ignore a fault */
+    if (sent || FERN_ON_VALGRIND())
         raise(sig);
 }
 

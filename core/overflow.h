@@ -9,11 +9,11 @@
 
 typedef struct fern_overflow_range fern_overflow_range;
 
-/* Any thread. Note that `low`..`low + size` is a row of stacks of `stride`
-   bytes each, the lowest FERN_STACK_GUARD of each a guard.
+/* Any thread. Note that `low`..`low + size` is a row of stacks of `stack`
+   bytes, one every `stride`, the lowest FERN_STACK_GUARD of each a guard.
    Returns what fern_overflow_forget wants, or NULL: no memory. */
 fern_overflow_range *fern_overflow_watch(const char *low, size_t size,
-                                         size_t stride);
+                                         size_t stride, size_t stack);
 
 /* Any thread. Call it before the range is unmapped. */
 void fern_overflow_forget(fern_overflow_range *range);

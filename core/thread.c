@@ -260,17 +260,6 @@ static void retire(fern_thread *thread)
         fern_wake(hub->main, 0);
 }
 
-static void leave(fern_thread *thread)
-{
-    fern_hub *hub = thread->hub;
-    if (hub->grave_full)
-        fern_context_drop(&hub->grave);
-    hub->grave = thread->context;
-    hub->grave_full = true;
-    fern_thread_unref(thread);
-    fern_hub_exit(hub);
-}
-
 static void thread_entry(void *arg)
 {
     fern_thread *thread = arg;
@@ -282,7 +271,8 @@ static void thread_entry(void *arg)
     if (!fern_list_empty(&thread->links))
         run_links(thread);
     retire(thread);
-    leave(thread);
+    fern_hub *hub = thread->hub;
+    fern_context_exit(&hub->grave, fern_hub_bury(hub, thread));
 }
 
 /* A thread that will never begin. */

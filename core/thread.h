@@ -65,6 +65,9 @@ struct fern_thread {
    is not idle. */
 void fern_thread_set_idle(fern_thread *thread, bool idle);
 
+/* Give back the slot of thread->pool, if there is one. */
+void fern_thread_leave_pool(fern_thread *thread);
+
 /* As fern_spawn, also while the hub closes. */
 int fern_thread_spawn_inner(fern_hub *hub, fern_body *body, void *arg,
                             const fern_spawn_options *options);

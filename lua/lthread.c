@@ -314,9 +314,10 @@ int lthread_start(lthread *box, fern_spawn_options *options, fern_body *body)
 /* ---- spawn ---- */
 
 /* fn and its arguments stand from `first` to the top. */
-static int spawn(lua_State *L, int first, fern_spawn_options *options)
+static int spawn(lua_State *L, lfern *fern, int first, fern_spawn_options *options)
 {
-    lfern *fern = lfern_open(L);
+    if (!fern->hub)
+        lfern_open(L);
     lfern_function(L, first);
     int count = lua_gettop(L) - first + 1;
     lthread_place(L, fern, 1, options);
@@ -341,14 +342,14 @@ static int spawn(lua_State *L, int first, fern_spawn_options *options)
 static int fern_spawn_(lua_State *L)
 {
     fern_spawn_options options = { 0 };
-    return spawn(L, 1, &options);
+    return spawn(L, lua_touserdata(L, lua_upvalueindex(1)), 1, &options);
 }
 
 static int fern_spawn_after(lua_State *L)
 {
     fern_spawn_options options = { .at = lfern_deadline(L, 1) };
     luaL_checknumber(L, 1);
-    return spawn(L, 2, &options);
+    return spawn(L, lfern_of(L), 2, &options);
 }
 
 /* ---- outcome ---- */
@@ -495,7 +496,7 @@ static int thread_link(lua_State *L)
         fern_spawn_options options = { .name = "link" };
         lua_pushvalue(L, 1);
         lua_insert(L, 3);
-        spawn(L, 2, &options);
+        spawn(L, box->fern, 2, &options);
         return 0;
     }
     lthread_extras(L, box->fern, 1);
@@ -735,13 +736,26 @@ static int core_unpark(lua_State *L)
     return 0;
 }
 
+/* For the specs: threads alive, threads that wait for descriptors, and failed
+   threads that nobody has asked about. */
+static int core_alive(lua_State *L)
+{
+    fern_hub_stats stats;
+    fern_hub_inspect(lfern_open(L)->hub, &stats);
+    lua_pushinteger(L, (lua_Integer)stats.threads);
+    lua_pushinteger(L, (lua_Integer)stats.listeners);
+    lua_pushinteger(L, (lua_Integer)stats.unasked);
+    return 3;
+}
+
 void lthread_open(lua_State *L)
 {
     static const luaL_Reg functions[] = {
-        { "spawn", fern_spawn_ }, { "spawn_after", fern_spawn_after },
+        { "spawn_after", fern_spawn_after },
         { "sleep", fern_sleep_ }, { "current", fern_current_ }, { "now", fern_now_ },
         { "waitall", fern_waitall_ }, { "trampoline", fern_trampoline },
-        { "park", core_park }, { "unpark", core_unpark }, { NULL, NULL },
+        { "park", core_park }, { "unpark", core_unpark }, { "alive", core_alive },
+        { NULL, NULL },
     };
     static const luaL_Reg methods[] = {
         { "wait", thread_wait }, { "join", thread_join }, { "kill", thread_kill },
@@ -752,6 +766,9 @@ void lthread_open(lua_State *L)
     };
     luaL_setfuncs(L, functions, 0);
     lfern *fern = lfern_of(L);
+    lua_pushlightuserdata(L, fern);     /* spares the hottest one a look-up */
+    lua_pushcclosure(L, fern_spawn_, 1);
+    lua_setfield(L, -2, "spawn");
     if (luaL_newmetatable(L, LTHREAD)) {
         luaL_setfuncs(L, methods, 0);
         lua_pushvalue(L, -1);

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: MIT
+   test_future: who waits for one is woken in order, and the future may go as
+   soon as it is done. */
+#include "fern.h"
+#include "test.h"
+
+static fern_hub *hub;
+static fern_crew *crew;
+static fern_executor *executor;
+static char trace[64];
+
+static void open_executor(void)
+{
+    static const fern_crew_options options = { 0 };
+    trace[0] = 0;
+    CHECK_EQUAL(fern_hub_open(NULL, &hub), 0);
+    CHECK_EQUAL(fern_crew_new(&options, &crew), 0);
+    CHECK_EQUAL(fern_executor_new(crew, 4, &executor), 0);
+}
+
+static void close_executor(void)
+{
+    fern_executor_unref(executor);
+    fern_crew_close(crew);
+    CHECK_EQUAL(fern_hub_close(hub, fern_now() + 5), 0);
+}
+
+static int slow(fern_future *future, void *data)
+{
+    (void)future;
+    (void)data;
+    int rc = fern_sleep(fern_now() + 0.003);
+    return rc < 0 ? rc : 9;
+}
+
+struct waiter {
+    fern_future *future;
+    const char *name;
+};
+
+static int wait_note(void *arg)
+{
+    const struct waiter *waiter = arg;
+    int rc = fern_future_wait(waiter->future, FERN_NEVER);
+    if (rc == 0)
+        strcat(trace, waiter->name);
+    return rc;
+}
+
+TEST(a_fresh_one_is_pending)
+{
+    fern_future future;
+    fern_future_init(&future, slow);
+    CHECK_EQUAL(future.status, FERN_FUTURE_PENDING);
+    CHECK(!fern_future_done(&future));
+    CHECK_EQUAL(fern_future_cancel(&future), 1);
+    CHECK(fern_future_done(&future));
+    CHECK_EQUAL(future.result, -ECANCELED);
+}
+
+TEST(waiters_are_woken_in_order)
+{
+    fern_future future;
+    open_executor();
+    fern_future_init(&future, slow);
+    CHECK_EQUAL(fern_executor_submit(executor, &future), 0);
+    struct waiter waiters[] = { { &future, "a" }, { &future, "b" }, { &future, "c" } };
+    for (int i = 0; i < 3; i++)
+        CHECK_EQUAL(fern_spawn(wait_note, &waiters[i], NULL, NULL), 0);
+    CHECK_EQUAL(fern_hub_waitall(hub, FERN_NEVER), 0);
+    CHECK_STRING(trace, "abc");
+    CHECK_EQUAL(future.result, 9);
+    CHECK_EQUAL(fern_future_wait(&future, 0), 0);
+    close_executor();
+}
+
+TEST(a_deadline_ends_the_wait_and_not_the_future)
+{
+    fern_future future;
+    open_executor();
+    fern_future_init(&future, slow);
+    CHECK_EQUAL(fern_executor_submit(executor, &future), 0);
+    CHECK_EQUAL(fern_future_wait(&future, 0), -ETIMEDOUT);
+    CHECK_EQUAL(fern_future_wait(&future, fern_now() + 0.0005), -ETIMEDOUT);
+    CHECK_EQUAL(future.status, FERN_FUTURE_RUNNING);
+    CHECK_EQUAL(fern_future_wait(&future, FERN_NEVER), 0);
+    CHECK_EQUAL(future.result, 9);
+    close_executor();
+}
+
+TEST(cancelling_wakes_who_waits)
+{
+    fern_future future;
+    open_executor();
+    fern_future_init(&future, slow);
+    struct waiter waiter = { &future, "a" };
+    CHECK_EQUAL(fern_spawn(wait_note, &waiter, NULL, NULL), 0);
+    CHECK_EQUAL(fern_yield(), 0);
+    CHECK_EQUAL(fern_executor_submit(executor, &future), 0);
+    CHECK_EQUAL(fern_future_cancel(&future), 1);
+    CHECK_EQUAL(fern_hub_waitall(hub, FERN_NEVER), 0);
+    CHECK_STRING(trace, "a");
+    close_executor();
+}
+
+TEST(a_killed_waiter_is_forgotten)
+{
+    fern_future future;
+    fern_thread *thread;
+    open_executor();
+    fern_future_init(&future, slow);
+    CHECK_EQUAL(fern_executor_submit(executor, &future), 0);
+    struct waiter waiter = { &future, "a" };
+    CHECK_EQUAL(fern_spawn(wait_note, &waiter, NULL, &thread), 0);
+    CHECK_EQUAL(fern_yield(), 0);
+    CHECK_EQUAL(fern_thread_kill(thread), 1);
+    CHECK_EQUAL(fern_thread_join(thread, FERN_NEVER), 0);
+    fern_thread_unref(thread);
+    CHECK_EQUAL(fern_future_wait(&future, FERN_NEVER), 0);
+    CHECK_STRING(trace, "");
+    close_executor();
+}
+
+static int wait_and_free(void *arg)
+{
+    fern_future *future = arg;
+    int rc = fern_future_wait(future, FERN_NEVER);
+    free(future);
+    return rc;
+}
+
+TEST(its_storage_may_go_once_it_is_done)
+{
+    open_executor();
+    for (int i = 0; i < 50; i++) {
+        fern_future *future = malloc(sizeof *future);
+        fern_future_init(future, slow);
+        CHECK_EQUAL(fern_executor_submit(executor, future), 0);
+        CHECK_EQUAL(fern_spawn(wait_and_free, future, NULL, NULL), 0);
+    }
+    CHECK_EQUAL(fern_hub_waitall(hub, FERN_NEVER), 0);
+    close_executor();
+}
+
+TEST_MAIN
