@@ -344,7 +344,8 @@ static void start(fern_hub *hub, fern_thread *thread, double at)
     thread->timer.fn = timed_out;
     if (at > 0 && at > fern_now()) {
         thread->timer.fn = late_start;
-        fern_timers_place(&hub->timers, &thread->timer, at);
+        if (at < FERN_NEVER)
+            fern_timers_place(&hub->timers, &thread->timer, at);
     } else {
         fern_hub_ready(hub, thread);
     }

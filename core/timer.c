@@ -97,6 +97,8 @@ int fern_timers_reserve(fern_timers *timers, size_t threads)
 
 void fern_timers_place(fern_timers *timers, fern_timer *timer, double at)
 {
+    if (at < timers->running)
+        at = timers->running;   /* behind all that are due in this run */
     slot s = { at, ++timers->sequence, timer };
     if (timer->index)
         fern_timers_stop(timers, timer);
@@ -146,14 +148,16 @@ double fern_timers_next(const fern_timers *timers)
 void fern_timers_run(fern_timers *timers, double now)
 {
     uint64_t newest = timers->sequence;
+    timers->running = now;
     while (timers->count) {
         slot *first = &timers->slots[ROOT];
         if (first->at > now || first->sequence > newest)
-            return;
+            break;
         fern_timer *timer = first->timer;
         fern_timers_stop(timers, timer);
         timer->fn(timer);
     }
+    timers->running = 0;
 }
 
 int fern_timer_start(fern_timer *timer, double at)

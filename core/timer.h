@@ -15,6 +15,7 @@ typedef struct fern_timers {
     uint32_t others;                    /* of those, not a thread's own */
     size_t threads;                     /* threads that have a slot reserved */
     uint64_t sequence;
+    double running;                     /* fern_timers_run's now, in it; else 0 */
 } fern_timers;
 
 void fern_timers_deinit(fern_timers *timers);

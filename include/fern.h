@@ -147,6 +147,7 @@ FERN_API void fern_hub_on_error(fern_hub *hub, fern_error_fn *fn, void *arg);
 typedef struct fern_hub_stats {
     size_t threads;             /* alive, without the main one */
     size_t ready, timers, listeners;
+    size_t unasked;             /* failed threads that nobody has asked about yet */
     uint64_t spawned, turns, polls;
     size_t stacks, stack_slabs; /* mapped */
     bool guard_markers;
@@ -264,8 +265,9 @@ FERN_API uint64_t fern_thread_id(const fern_thread *thread);
 FERN_API void *fern_thread_data(const fern_thread *thread);
 FERN_API const fern_host *fern_thread_host(const fern_thread *thread);
 
-/* Give the main thread, which nobody spawned, a host of its own. */
-FERN_API void fern_thread_adopt(fern_thread *main, const fern_host *host, void *data);
+/* Give a thread that was spawned without one, such as the main thread, which
+   nobody spawned, a host. */
+FERN_API void fern_thread_adopt(fern_thread *thread, const fern_host *host, void *data);
 FERN_API const char *fern_thread_name(const fern_thread *thread);   /* or NULL */
 FERN_API int fern_thread_set_name(fern_thread *thread, const char *name);
 FERN_API const char *fern_thread_place(const fern_thread *thread, int *line);
@@ -451,13 +453,15 @@ typedef struct fern_worker fern_worker;
 
 typedef struct fern_crew_options {
     const fern_host *host;      /* of the workers' threads; static; NULL: plain C */
-    /* Make a worker's data: returns 0, or a negative errno with nothing made.
-       NULL: it is NULL. host->free gets rid of it, once the worker has ended,
-       is released, and its thread is unreferenced. Must not park. */
-    int (*open)(void *arg, void **data);
+    void *arg;
+    /* Make the data of a new worker, whose thread is `thread`: returns 0, or a
+       negative errno with nothing made. NULL: it is NULL. Must not park. */
+    int (*open)(void *arg, fern_thread *thread, void **data);
     /* Forget what the last job left in the data. Must not park or fail. */
     void (*clear)(void *data);
-    void *arg;
+    /* The worker is gone: it runs no more, or only what is left of its last
+       job, and nobody has taken it. Must not park or fail. */
+    void (*close)(void *data);
 } fern_crew_options;
 
 /* A crew on the current hub; `options` are copied. It may be closed while
@@ -503,6 +507,11 @@ FERN_API fern_thread *fern_worker_thread(const fern_worker *worker);  /* borrowe
 FERN_API void *fern_worker_arg(const fern_worker *worker);
 FERN_API int fern_worker_result(const fern_worker *worker);
 
+/* Something of whoever has taken the worker; not for those that were taken
+   from an executor. */
+FERN_API void *fern_worker_item(const fern_worker *worker);
+FERN_API void fern_worker_set_item(fern_worker *worker, void *item);
+
 /* The worker that the current thread is, or NULL. */
 FERN_API fern_worker *fern_worker_current(void);
 
@@ -540,6 +549,7 @@ FERN_API int fern_map_start(fern_map *map, fern_worker *feeder, fern_map_feed *f
 
 /* For feed. May one more item be pushed? False for good once it is freed. */
 FERN_API bool fern_map_room(const fern_map *map);
+FERN_API bool fern_map_freed(const fern_map *map);
 
 /* Parks; for feed. Run the next item on `worker`, which is loaded, as soon as
    there is a slot. Returns 0, -ECANCELED when the map has been freed, or an
@@ -551,6 +561,9 @@ FERN_API int fern_map_push(fern_map *map, fern_worker *worker,
    the caller; 0 at the end; or an error as above. Several threads may share
    a map. */
 FERN_API int fern_map_next(fern_map *map, double deadline, fern_worker **out);
+
+/* Is a result there? */
+FERN_API bool fern_map_ready(const fern_map *map);
 
 /* ---- future --------------------------------------------------------- */
 
@@ -585,14 +598,17 @@ FERN_API int fern_future_wait(fern_future *future, double deadline);
    its run has begun. Never parks. */
 FERN_API int fern_future_cancel(fern_future *future);
 
+/* Cancel it, or kill the thread that runs it; nothing if it is done. */
+FERN_API void fern_future_kill(fern_future *future);
+
 FERN_API bool fern_future_done(const fern_future *future);
 
 /* ---- executor ------------------------------------------------------- */
 
 /* Runs futures on at most `max_workers` (at least 1) workers of a crew at a
    time, in the order of submission. It lives until it is unreferenced and its
-   last future is done; its crew must live as long. Returns 0, -EINVAL or
-   -ENOMEM. */
+   last future is done. When its crew has been closed, nothing can be submitted
+   any more. Returns 0, -EINVAL or -ENOMEM. */
 FERN_API int fern_executor_new(fern_crew *crew, size_t max_workers, fern_executor **out);
 FERN_API fern_executor *fern_executor_ref(fern_executor *executor);
 FERN_API void fern_executor_unref(fern_executor *executor);
@@ -664,8 +680,9 @@ typedef struct fern_http_options {
 typedef struct fern_http_response {
     int status;
     const char *url;            /* of the last request, after redirects */
-    const fern_http_header *headers;    /* of the last answer, as received */
-    size_t header_count;
+    const char *head;           /* of the last answer: name, zero, value, zero,
+                                   and so on, as received */
+    size_t head_size, header_count;
     const char *body;           /* decoded; a zero follows it */
     size_t body_size;
 } fern_http_response;
@@ -684,6 +701,11 @@ typedef struct fern_http_response {
 FERN_API int fern_http_request(const fern_http_options *options, double deadline,
                                fern_http_response **out);
 FERN_API void fern_http_response_free(fern_http_response *response);
+
+/* The value of the first, second... (`index` 0, 1...) header called `name`,
+   upper or lower case, or NULL. */
+FERN_API const char *fern_http_response_header(const fern_http_response *response,
+                                               const char *name, size_t index);
 
 #ifdef __cplusplus
 }

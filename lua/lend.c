@@ -213,6 +213,7 @@ void lend_close(lua_State *L, lfern *fern)
         lsignal_close();
         fern_hub_close(fern->hub, deadline);
     }
+    lcrew_close(fern);
     fern->hub = NULL;
 }
 

@@ -95,6 +95,9 @@ static void push_module(lua_State *L, lfern *fern)
     lerror_open(L);
     lthread_open(L);
     llimit_open(L);
+    lpool_open(L);
+    lfuture_open(L);
+    lexecutor_open(L);
     lend_open(L);
     lua_pushvalue(L, -1);
     fern->module = luaL_ref(L, LUA_REGISTRYINDEX);

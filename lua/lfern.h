@@ -26,6 +26,7 @@ typedef struct lfern {
     bool closing;               /* unwinding for good: in __gc, parking is allowed */
     int extras;                 /* registry: box -> table, weak keys */
     int thread_meta;            /* registry: the boxes' metatable */
+    int future_meta;            /* registry: that of futures */
     int module;                 /* registry: the table of fern.core */
     int on_error;               /* registry: function, or LUA_NOREF */
     int *free_slots;            /* of the registry, for boxes of living threads */
@@ -157,6 +158,9 @@ LFERN_PRIVATE void lplace_free(lfern *fern);
 /* Push the values of the ended box at `index` onto L, or raise its error. */
 FERN_API int lthread_values(lua_State *L, int index);
 
+/* Push the error of the failed or killed box at `index`. */
+FERN_API void lthread_error(lua_State *L, int index);
+
 FERN_API extern const fern_host lthread_host;
 
 FERN_API int luaopen_fern_core(lua_State *L);
@@ -173,6 +177,7 @@ LFERN_PRIVATE void lsignal_close(void);
 /* Raise "interrupted!" with the traceback of the thread that was running. */
 LFERN_PRIVATE _Noreturn void lsignal_raise(lua_State *L);
 LFERN_PRIVATE void lpool_open(lua_State *L);
+LFERN_PRIVATE void lcrew_close(lfern *fern);
 LFERN_PRIVATE void lfuture_open(lua_State *L);
 LFERN_PRIVATE void lexecutor_open(lua_State *L);
 LFERN_PRIVATE void lnet_open(lua_State *L);

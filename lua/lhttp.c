@@ -31,16 +31,10 @@ static const char *after(const char *text)
 
 static void push_headers(lua_State *L, const fern_http_response *response)
 {
-    size_t size = 0, count = response->header_count;
-    for (size_t i = 0; i < count; i++)
-        size += strlen(response->headers[i].name) + strlen(response->headers[i].value) + 2;
-    headers *h = lua_newuserdatauv(L, sizeof *h + size, 0);
-    h->count = count;
-    char *text = h->text;
-    for (size_t i = 0; i < count; i++) {
-        text = stpcpy(text, response->headers[i].name) + 1;
-        text = stpcpy(text, response->headers[i].value) + 1;
-    }
+    headers *h = lua_newuserdatauv(L, sizeof *h + response->head_size, 0);
+    h->count = response->header_count;
+    if (h->count)
+        memcpy(h->text, response->head, response->head_size);
     luaL_setmetatable(L, LHEADERS);
 }
 

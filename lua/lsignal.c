@@ -27,7 +27,9 @@ static void stop_running(lua_State *L, lua_Debug *ar)
     if (host && host->traceback)
         host->traceback(self, where, sizeof where);
     fern_hub_interrupt_main(hub, -EINTR);
-    int rc = fern_yield();      /* main ends the script; this one is unwound */
+    /* Park, so that the hub takes a turn and wakes the main thread: that one
+       ends the script, and this one is unwound. */
+    int rc = fern_sleep(fern_now() + 1e-3);
     if (rc < 0)
         lfern_raise(L, rc);
 }

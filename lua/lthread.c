@@ -407,6 +407,11 @@ static int wait_for(lua_State *L, lthread *box, double deadline)
     return rc;
 }
 
+void lthread_error(lua_State *L, int index)
+{
+    push_error(L, lua_touserdata(L, index), lua_absindex(L, index));
+}
+
 int lthread_values(lua_State *L, int index)
 {
     lthread *box = lua_touserdata(L, index);

@@ -4,6 +4,7 @@
 
 local core = require "fern.core"
 local loading = require "fern.loading"
+require "fern.executor"
 
 local fern = {
   spawn = core.spawn,

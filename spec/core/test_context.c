@@ -192,6 +192,51 @@ TEST(a_stack_serves_one_context_after_another)
     free_stacks();
 }
 
+static volatile uintptr_t frame_of_end;
+
+/* Ends into its arg instead of into who began it. */
+__attribute__((noinline)) static void end_into_next(struct green *green)
+{
+    struct green *next = green->arg;
+    frame_of_end = (uintptr_t)__builtin_frame_address(0);
+    CHECK_EQUAL(frame_of_end % 16, 0);
+    green->back = &next->context;
+}
+
+static void come_back_once(struct green *green)
+{
+    come_back(green);
+}
+
+static void go_to(void *arg)
+{
+    go(arg);
+}
+
+static void go_back(void *arg)
+{
+    come_back(arg);
+}
+
+/* One thread ends and the next begins, and the last one's end resumes one
+   that waits: none of it passes through who began, whose registers wait. */
+TEST(a_context_ends_into_one_that_never_ran)
+{
+    struct green waiting;
+    prepare(&waiting, adopted(), come_back_once, NULL);
+    go(&waiting);
+    for (size_t i = 0; i < RING; i++)
+        prepare(&ring[i], waiting.back, end_into_next, i + 1 < RING ? &ring[i + 1] : &waiting);
+    CHECK_EQUAL(clobbered_registers(go_to, &ring[0], 0x5555000000000000), 0);
+    CHECK(waiting.done);
+    dispose(&waiting);
+    for (size_t i = 0; i < RING; i++) {
+        CHECK(ring[i].done);
+        dispose(&ring[i]);
+    }
+    free_stacks();
+}
+
 /* Left where it stood, as a runtime does with what nobody will resume. */
 TEST(a_suspended_context_may_be_dropped)
 {
@@ -267,16 +312,6 @@ TEST(an_entry_is_aligned_as_after_a_call)
 }
 
 /* What a switch keeps */
-
-static void go_to(void *arg)
-{
-    go(arg);
-}
-
-static void go_back(void *arg)
-{
-    come_back(arg);
-}
 
 /* Both sides fill the same registers, each with values of its own. */
 static void disturb(struct green *green)

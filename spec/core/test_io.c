@@ -835,13 +835,21 @@ TEST(one_foreign_waiter_a_direction)
     int ends[2];
     enter();
     make_pair(ends);
-    struct call call = { .fd = ends[0], .event = FERN_READ };
-    begin(&call, call_wait);
+    struct call reader = { .fd = ends[0], .event = FERN_READ };
+    struct call writer = { .fd = ends[0], .event = FERN_WRITE };
+    begin(&reader, call_wait);
     CHECK_EQUAL(fern_fd_wait(ends[0], FERN_READ, FERN_NEVER), -EBUSY);
     CHECK_EQUAL(fern_fd_wait(ends[0], FERN_WRITE, FERN_NEVER), 0);
-    CHECK_EQUAL(fern_thread_status(call.thread), FERN_WAITING);
+    CHECK_EQUAL(fern_thread_status(reader.thread), FERN_WAITING);
+    while (send(ends[0], filler, sizeof filler, MSG_DONTWAIT) > 0)
+        ;
+    begin(&writer, call_wait);
+    CHECK_EQUAL(fern_fd_wait(ends[0], FERN_WRITE, FERN_NEVER), -EBUSY);
     put(ends[1], "x");
-    CHECK_EQUAL(end(&call), 0);
+    CHECK_EQUAL(end(&reader), 0);
+    CHECK_EQUAL(fern_thread_status(writer.thread), FERN_WAITING);
+    CHECK(drain(ends[1]) > 0);
+    CHECK_EQUAL(end(&writer), 0);
     close(ends[0]);
     close(ends[1]);
     leave();

@@ -144,6 +144,17 @@ TEST(neighbours_begin_on_different_cache_lines)
     fern_stacks_free(stacks);
 }
 
+/* Else the tops of a thousand would share a few cache sets. */
+TEST(neighbours_lie_no_power_of_two_apart)
+{
+    fern_stacks *stacks = make(0, FERN_GUARD_AUTO);
+    fern_stack a = take(stacks), b = take(stacks);
+    size_t apart = a.low < b.low ? (size_t)(b.low - a.low) : (size_t)(a.low - b.low);
+    CHECK(apart >= a.size);
+    CHECK((apart & (apart - 1)) != 0);
+    fern_stacks_free(stacks);
+}
+
 /* Recycling */
 
 TEST(hands_out_the_last_put_first)

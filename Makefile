@@ -1,0 +1,254 @@
+# SPDX-License-Identifier: MIT
+# fern: everything built goes to build/, one folder there for each flavour
+# (build/asan, build/tsan ...), so that flavours never mix.
+
+# -- Settings: give them on the command line, e.g. `make PREFIX=/opt/fern install`
+CC       ?= cc
+CFLAGS   ?= -O2 -g
+LDFLAGS  ?=
+LUA      ?= lua5.4
+PREFIX   ?= /usr/local
+LUADIR   ?= $(PREFIX)/share/lua/5.4
+LIBDIR   ?= $(PREFIX)/lib/lua/5.4
+INCDIR   ?= $(PREFIX)/include
+DESTDIR  ?=
+# How stacks are switched: asm (the default where there is one) or ucontext
+CONTEXT  ?=
+BUILD    ?= build$(if $(filter ucontext,$(CONTEXT)),/ucontext)
+# What `make test-core` and `make spec` run, e.g. TEST=test_pool SPEC=spec/pool_spec.lua
+TEST     ?= $(notdir $(PROGRAMS))
+SPEC     ?= spec
+# Seconds after which a C test program, and all specs together, count as hung
+TEST_SECONDS ?= 120
+SPEC_SECONDS ?= 170
+JOBS     ?= $(shell nproc 2>/dev/null || echo 2)
+
+# -- What the machine has. Asked each time: it takes 30 ms, and is never stale.
+ask   = $(shell { $(1); } 2>/dev/null)
+found = $(call ask,$(CC) $(CPPFLAGS) $(CFLAGS) $(2) -include $(1) -E -x c /dev/null >/dev/null && echo yes)
+first_pc = $(firstword $(foreach name,$(1),$(call ask,pkg-config --exists $(name) && echo $(name))))
+
+ARCH   := $(firstword $(subst -, ,$(call ask,$(CC) -dumpmachine)))
+SWITCH := $(or $(CONTEXT),$(if $(wildcard core/context_$(ARCH).S),asm,ucontext))
+
+LUA_PC     := $(call first_pc,lua5.4 lua-5.4 lua54)
+LUA_INCDIR ?=
+LUA_CFLAGS := $(if $(LUA_INCDIR),-I$(LUA_INCDIR),$(if $(LUA_PC),$(call ask,pkg-config --cflags $(LUA_PC))))
+LUA_FOUND  := $(call found,lua.h,$(LUA_CFLAGS))
+
+# libev ships no .pc, and some systems keep its header in a folder of its own
+LIBEV_INCDIR ?= $(if $(call found,ev.h),,$(firstword $(wildcard $(addsuffix /include/libev,/usr /usr/local /opt/homebrew))))
+LIBEV_LIBDIR ?=
+LIBEV_CFLAGS := $(addprefix -I,$(LIBEV_INCDIR))
+LIBEV_FOUND  := $(call found,ev.h,$(LIBEV_CFLAGS))
+LIBEV_LIBS   := $(addprefix -L,$(LIBEV_LIBDIR)) -lev
+
+HTTP       ?= $(if $(call ask,pkg-config --exists libcurl && echo yes),yes,no)
+CURL_CFLAGS = $(call ask,pkg-config --cflags libcurl)
+CURL_LIBS   = $(call ask,pkg-config --libs libcurl)
+TEST_LIBS   = $(LIBEV_LIBS) $(if $(HTTP_C),$(CURL_LIBS))
+
+# -- Flags
+FLAGS_asan   := -fsanitize=address,undefined -fno-sanitize-recover=undefined
+FLAGS_tsan   := -fsanitize=thread
+FLAGS_stress := -DFERN_STRESS
+FLAGS_strict := -Werror
+FLAVOUR      ?=
+# The compilers that must find nothing to warn of
+STRICT_CC    ?= gcc clang
+
+WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla \
+            -Wpointer-arith -Wundef -Werror=implicit-function-declaration
+# initial-exec: a thread-local is one load, not a call, in the hot path of a switch
+ALL_CFLAGS = -std=gnu11 $(WARNINGS) $(CFLAGS) -fPIC -fvisibility=hidden -fno-semantic-interposition \
+             -ftls-model=initial-exec -fno-omit-frame-pointer -fstack-clash-protection -pthread \
+             $(if $(filter ucontext,$(SWITCH)),-DFERN_CONTEXT_UCONTEXT) $(FLAGS_$(FLAVOUR)) -MMD -MP
+ALL_CPPFLAGS = -Iinclude $(CPPFLAGS)
+# nodelete: lua_close unloads modules, and our threads and handlers outlive it
+MODULE_LDFLAGS = -shared -Wl,-z,nodelete -Wl,-z,now -Wl,-Bsymbolic
+
+# -- What is built from what
+O := $(BUILD)/obj
+CORE_C   := $(filter-out core/http%,$(wildcard core/*.c))
+CORE_S   := $(if $(filter asm,$(SWITCH)),core/context_$(ARCH).S)
+LUA_C    := $(filter-out lua/lhttp%,$(wildcard lua/*.c))
+HTTP_C   := $(if $(filter yes,$(HTTP)),$(wildcard core/http*.c lua/lhttp*.c))
+LUA_SRC  := $(sort $(shell find lua/fern -name '*.lua' 2>/dev/null))
+
+objects   = $(patsubst %,$(O)/%.o,$(basename $(1)))
+CORE_O   := $(call objects,$(CORE_C) $(CORE_S))
+HTTP_O   := $(call objects,$(HTTP_C))
+BENCH_C  := $(wildcard bench/*.c)
+TEST_C   := $(filter-out $(if $(HTTP_C),,spec/core/test_http%),$(wildcard spec/core/test_*.c))
+TEST_O   := $(call objects,$(TEST_C) $(BENCH_C))
+MODULES  := $(BUILD)/lib/fern/core.so $(if $(HTTP_C),$(BUILD)/lib/fern/http/core.so)
+PROGRAMS := $(patsubst spec/core/%.c,$(BUILD)/test/%,$(TEST_C))
+BENCHES  := $(patsubst bench/%.c,$(BUILD)/bench/%,$(BENCH_C))
+
+# A recipe that calls make again does so with all cores, unless -j was given
+again = +@$(MAKE) --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j$(JOBS))
+setup = @CC='$(CC)' LUA='$(LUA)' tools/setup
+with_env = eval "$$(tools/env '$(BUILD)')" &&
+run_tests = BUILD='$(BUILD)' LUA='$(LUA)' CC='$(CC)' FLAVOUR='$(FLAVOUR)' TEST='$(TEST)' SPEC='$(SPEC)' \
+            TEST_SECONDS=$(TEST_SECONDS) SPEC_SECONDS=$(SPEC_SECONDS) tools/test
+
+# Commands, unlike files, depend on the order they are given in
+ifneq ($(filter-out all tests benches run%,$(MAKECMDGOALS)),)
+.NOTPARALLEL:
+endif
+.DELETE_ON_ERROR:
+.PHONY: all tests benches demo test test-core spec lint check asan tsan valgrind stress test-aarch64 bench \
+        run run-core run-spec run-demo run-bench run-lint install uninstall env clean help left-out FORCE
+
+# -- Commands
+all: $(MODULES) $(BUILD)/lua/fern left-out  ## build the module (the default); installs nothing
+
+demo:  ## set up, build, and fetch 100 pages from a site that the example serves itself
+	$(setup) demo
+	$(again) run-demo
+
+test:  ## set up, build, and run every test
+	$(setup) test
+	$(again) run
+
+test-core:  ## the C tests alone (TEST=test_pool for one)
+	$(setup) test
+	$(again) run-core
+
+spec:  ## the Lua specs alone (SPEC=spec/pool_spec.lua for one)
+	$(setup) test
+	$(again) run-spec
+
+lint:  ## layers, headers that compile alone, luacheck, warnings as errors, clang-tidy
+	$(setup) lint
+	$(again) run-lint
+
+check: lint test  ## lint and test: before every commit
+
+asan:  ## all tests under AddressSanitizer and UndefinedBehaviorSanitizer
+	$(setup) asan
+	$(again) BUILD=$(BUILD)/asan FLAVOUR=asan TEST_SECONDS=300 SPEC_SECONDS=900 run
+
+tsan:  ## all tests under ThreadSanitizer
+	$(setup) tsan
+	$(again) BUILD=$(BUILD)/tsan FLAVOUR=tsan TEST_SECONDS=300 SPEC_SECONDS=900 run
+
+valgrind:  ## all tests under Valgrind (VALGRIND_SPEC says which specs)
+	$(setup) valgrind
+	$(again) BUILD=$(BUILD)/valgrind FLAVOUR=valgrind TEST_SECONDS=600 SPEC_SECONDS=1500 SPEC='$(VALGRIND_SPEC)' run
+VALGRIND_SPEC ?= $(SPEC)
+
+stress:  ## all tests while it switches, collects and fails wherever that is allowed
+	$(setup) test
+	$(again) BUILD=$(BUILD)/stress FLAVOUR=stress TEST_SECONDS=300 SPEC_SECONDS=900 run
+
+test-aarch64:  ## the C tests, cross-compiled, under qemu-user
+	$(setup) aarch64
+	@tools/sysroot_aarch64 $(BUILD)/aarch64
+	$(again) BUILD=$(BUILD)/aarch64 FLAVOUR=aarch64 CC=aarch64-linux-gnu-gcc HTTP=no TEST_SECONDS=300 \
+	    LIBEV_LIBDIR=$(BUILD)/aarch64/sysroot/usr/lib/aarch64-linux-gnu run-core
+
+bench:  ## measure; prints a table and writes build/bench.json
+	$(setup) bench
+	$(again) run-bench
+
+# What the above run once all is there: they ask anew what the machine has
+run: all tests
+	@$(run_tests) core spec
+run-core: tests
+	@$(run_tests) core
+run-spec: all
+	@$(run_tests) spec
+run-demo: all
+	@$(with_env) $(LUA) examples/urls.lua
+run-bench: all benches
+	@$(with_env) FERN_BENCH_BUILD='$(BUILD)' $(LUA) bench/run.lua
+run-lint: $(addprefix strict-,$(STRICT_CC))
+	@$(LUA) tools/lint_layers.lua
+	@$(lint_env) tools/lint_headers
+	@luacheck --quiet --no-color $(wildcard lua spec examples bench tools)
+	@$(lint_env) tools/lint_code
+lint_env = CC='$(CC)' JOBS=$(JOBS) CPPFLAGS='$(CPPFLAGS) $(LUA_CFLAGS) $(LIBEV_CFLAGS) $(CURL_CFLAGS)'
+strict-%:
+	$(again) CC=$* BUILD=$(BUILD)/strict/$* FLAVOUR=strict all tests benches
+
+install: all  ## into PREFIX (LUADIR, LIBDIR, INCDIR; DESTDIR goes before them)
+	@for f in $(LUA_SRC:lua/%=%); do install -D -m 644 lua/$$f '$(DESTDIR)$(LUADIR)'/$$f || exit 1; done
+	@for f in $(MODULES:$(BUILD)/lib/%=%); do install -D -m 755 $(BUILD)/lib/$$f '$(DESTDIR)$(LIBDIR)'/$$f || exit 1; done
+	@install -D -m 644 include/fern.h '$(DESTDIR)$(INCDIR)/fern.h'
+
+uninstall:  ## take away what install put there, and nothing else
+	@cd '$(DESTDIR)$(LUADIR)' 2>/dev/null && rm -f $(LUA_SRC:lua/%=%) && \
+	    { rmdir -p --ignore-fail-on-non-empty $(sort $(patsubst %/,%,$(dir $(LUA_SRC:lua/%=%)))) 2>/dev/null || :; } || :
+	@cd '$(DESTDIR)$(LIBDIR)' 2>/dev/null && rm -f fern/core.so fern/http/core.so && \
+	    { rmdir --ignore-fail-on-non-empty fern/http fern 2>/dev/null || :; } || :
+	@rm -f '$(DESTDIR)$(INCDIR)/fern.h'
+
+env:  ## print what makes `lua5.4` find this build: eval "$(make -s env)"
+	@tools/env '$(BUILD)'
+
+clean:  ## remove build/
+	rm -rf $(sort build $(BUILD))
+
+help:  ## this list
+	@sed -n 's/^\([a-z][a-z0-9-]*\):.*  ## /\1\t/p' Makefile | while IFS='	' read -r name what; do \
+	    printf '  %-14s %s\n' "$$name" "$$what"; done
+	@echo '  Settings stand at the top of the Makefile: CC CFLAGS LDFLAGS LUA PREFIX DESTDIR CONTEXT ...'
+
+# -- Files
+tests: $(PROGRAMS) ;@:
+benches: $(BENCHES) ;@:
+
+left-out:
+ifneq ($(HTTP),yes)
+	@echo 'fern: fern.http is left out: no libcurl here (Debian: libcurl4-openssl-dev)'
+endif
+
+# What objects are made with: written anew, and they with it, when it changes
+$(O)/flags: flags = $(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) $(LUA_CFLAGS) $(LIBEV_CFLAGS) $(LDFLAGS)
+$(O)/flags: FORCE
+	$(if $(ARCH),,$(error fern needs a C compiler: `tools/setup build` installs what is missing))
+	$(if $(LIBEV_FOUND),,$(error fern needs the headers of libev (Debian: libev-dev), or LIBEV_INCDIR=...))
+	@mkdir -p $(@D) && echo '$(flags)' | cmp -s - $@ || echo '$(flags)' >$@
+
+compile = @mkdir -p $(@D) && echo '  $(1)  $<' && $(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) $(2) -c -o $@ $<
+
+$(O)/core/http%.o:  EXTRA = $(CURL_CFLAGS)
+$(O)/core/loop.o:   EXTRA = $(LIBEV_CFLAGS)
+$(O)/core/%.o: core/%.c $(O)/flags
+	$(call compile,CC ,$(EXTRA))
+$(O)/core/%.o: core/%.S $(O)/flags
+	$(call compile,AS ,)
+$(O)/lua/%.o: lua/%.c $(O)/flags
+	$(if $(LUA_FOUND),,$(error fern needs the headers of Lua 5.4 (Debian: liblua5.4-dev), or LUA_INCDIR=...))
+	$(call compile,CC ,$(LUA_CFLAGS))
+# Default visibility: a sanitizer's runtime looks for hooks in a test by name
+$(O)/spec/core/%.o: spec/core/%.c $(O)/flags
+	$(call compile,CC ,-Icore -fvisibility=default)
+$(O)/bench/%.o: bench/%.c $(O)/flags
+	$(call compile,CC ,-Icore $(LIBEV_CFLAGS) $(CURL_CFLAGS))
+
+link = @mkdir -p $(@D) && echo '  LD   $@' && $(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@
+
+$(BUILD)/lib/fern/core.so: $(CORE_O) $(call objects,$(LUA_C))
+	$(link) $(MODULE_LDFLAGS) $^ $(LIBEV_LIBS)
+
+# One copy of the runtime in a process: this module takes its from the other.
+# An RPATH of the old kind, which LD_LIBRARY_PATH does not come before.
+$(BUILD)/lib/fern/http/core.so: $(HTTP_O) $(BUILD)/lib/fern/core.so
+	$(link) $(MODULE_LDFLAGS) $(HTTP_O) -L$(BUILD)/lib/fern -l:core.so \
+	    -Wl,--disable-new-dtags '-Wl,-rpath,$$ORIGIN/..' $(CURL_LIBS)
+
+# Of an archive the linker takes what a test needs: curl only for HTTP's
+$(O)/core.a: $(CORE_O) $(filter $(O)/core/%,$(HTTP_O))
+	@rm -f $@ && $(AR) rc $@ $^
+$(BUILD)/test/%: $(O)/spec/core/%.o $(O)/core.a
+	$(link) $^ -Wl,--as-needed $(TEST_LIBS)
+$(BUILD)/bench/%: $(O)/bench/%.o $(O)/core.a
+	$(link) $^ -Wl,--as-needed $(TEST_LIBS)
+
+$(BUILD)/lua/fern: FORCE
+	@mkdir -p $(@D) && ln -sfn '$(CURDIR)/lua/fern' $@
+
+.SECONDARY: $(TEST_O)
+-include $(patsubst %.o,%.d,$(CORE_O) $(HTTP_O) $(TEST_O) $(call objects,$(LUA_C)))

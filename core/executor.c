@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: MIT
+   executor: see the header. */
+#include "executor.h"
+#include "crew.h"
+#include "future.h"
+#include "wait.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+struct fern_executor {
+    fern_crew *crew;
+    size_t max_workers;
+    size_t running;             /* workers taken */
+    size_t backlog_count;
+    fern_list backlog;          /* of futures */
+    fern_list given;            /* of futures: to a worker, not begun */
+    fern_list waiters;          /* threads in wait */
+    bool shut;
+    uint32_t refs;
+};
+
+static const fern_wait_kind idleness = { .name = "the end of an executor's futures" };
+
+int fern_executor_new(fern_crew *crew, size_t max_workers, fern_executor **out)
+{
+    if (max_workers == 0)
+        return -EINVAL;
+    fern_executor *executor = malloc(sizeof *executor);
+    if (!executor)
+        return -ENOMEM;
+    *executor = (fern_executor){ .crew = crew, .max_workers = max_workers, .refs = 1 };
+    fern_list_init(&executor->backlog);
+    fern_list_init(&executor->given);
+    fern_list_init(&executor->waiters);
+    fern_crew_ref(crew);
+    *out = executor;
+    return 0;
+}
+
+fern_executor *fern_executor_ref(fern_executor *executor)
+{
+    executor->refs++;
+    return executor;
+}
+
+/* A backlog without a worker there never is. */
+static void free_unneeded(fern_executor *executor)
+{
+    if (executor->refs > 0 || executor->running > 0)
+        return;
+    fern_crew_unref(executor->crew);
+    free(executor);
+}
+
+void fern_executor_unref(fern_executor *executor)
+{
+    executor->refs--;
+    free_unneeded(executor);
+}
+
+/* ---- workers ---- */
+
+static int run_future(fern_worker *worker)
+{
+    fern_future *future = worker->item;
+    if (!future)
+        return 0;               /* cancelled after it was given */
+    fern_list_remove(fern_future_node(future));
+    future->status = FERN_FUTURE_RUNNING;
+    return future->run(future, fern_worker_data(worker));
+}
+
+static void settle(fern_worker *worker)
+{
+    fern_future *future = worker->item;
+    if (!future)
+        return;
+    worker->item = future->worker = NULL;
+    fern_list_remove(fern_future_node(future));
+    bool begun = future->status == FERN_FUTURE_RUNNING;
+    fern_future_settle(future, begun ? FERN_FUTURE_DONE : FERN_FUTURE_CANCELLED,
+                       worker->result);
+}
+
+static void future_over(fern_worker *worker);
+
+void fern_executor_start(fern_executor *executor, fern_worker *worker,
+                         fern_future *future)
+{
+    fern_job job = {
+        .run = run_future, .done = future_over, .arg = executor,
+        .file = future->file, .line = future->line,
+    };
+    future->executor = executor;
+    future->worker = worker;
+    worker->item = future;
+    fern_list_append(&executor->given, fern_future_node(future));
+    fern_worker_give(worker, &job);
+}
+
+static fern_future *take_backlog(fern_executor *executor)
+{
+    fern_list *node = fern_list_take(&executor->backlog);
+    if (!node)
+        return NULL;
+    executor->backlog_count--;
+    return fern_future_of(node);
+}
+
+static int take_worker(fern_executor *executor, fern_worker **out)
+{
+    int rc = fern_crew_take(executor->crew, out);
+    executor->running += rc == 0;
+    return rc;
+}
+
+static void let_go(fern_executor *executor, fern_worker *worker)
+{
+    executor->running--;
+    fern_worker_release(worker);
+}
+
+/* Nobody is left to run the backlog, for this reason. */
+static void give_up(fern_executor *executor, int reason)
+{
+    fern_future *future;
+    while ((future = take_backlog(executor)))
+        fern_future_settle(future, FERN_FUTURE_CANCELLED, reason);
+}
+
+/* New workers for the backlog, if there may be some. While others run, one
+   that cannot be had now is no misfortune: they will get to all of it. */
+static void hire(fern_executor *executor)
+{
+    fern_worker *worker;
+    while (executor->backlog_count > 0 && executor->running < executor->max_workers) {
+        int rc = take_worker(executor, &worker);
+        if (rc == 0)
+            fern_executor_start(executor, worker, take_backlog(executor));
+        else if (executor->running > 0)
+            return;
+        else
+            give_up(executor, rc);
+    }
+}
+
+static void future_over(fern_worker *worker)
+{
+    fern_executor *executor = worker->job.arg;
+    settle(worker);
+    if (executor->backlog_count > 0 && !worker->ending) {
+        fern_executor_start(executor, worker, take_backlog(executor));
+        return;
+    }
+    let_go(executor, worker);
+    hire(executor);
+    if (executor->running == 0)
+        fern_wake_all(&executor->waiters, 0);
+    free_unneeded(executor);
+}
+
+/* ---- submitting ---- */
+
+int fern_executor_take(fern_executor *executor, fern_worker **out)
+{
+    if (executor->shut)
+        return -ESHUTDOWN;
+    if (executor->running >= executor->max_workers || executor->backlog_count > 0)
+        return 0;
+    int rc = take_worker(executor, out);
+    if (rc < 0)
+        return executor->running > 0 ? 0 : rc;
+    return 1;
+}
+
+void fern_executor_untake(fern_executor *executor, fern_worker *worker)
+{
+    let_go(executor, worker);
+    hire(executor);
+}
+
+void fern_executor_queue(fern_executor *executor, fern_future *future)
+{
+    future->executor = executor;
+    fern_list_append(&executor->backlog, fern_future_node(future));
+    executor->backlog_count++;
+    hire(executor);
+}
+
+int fern_executor_submit(fern_executor *executor, fern_future *future)
+{
+    fern_worker *worker;
+    int rc = fern_executor_take(executor, &worker);
+    if (rc > 0)
+        fern_executor_start(executor, worker, future);
+    else if (rc == 0)
+        fern_executor_queue(executor, future);
+    return rc < 0 ? rc : 0;
+}
+
+void fern_executor_forget(fern_future *future)
+{
+    fern_list_remove(fern_future_node(future));
+    if (future->worker)
+        future->worker->item = NULL;
+    else if (future->executor)
+        future->executor->backlog_count--;
+    future->worker = NULL;
+}
+
+fern_future *fern_executor_current(void)
+{
+    fern_worker *worker = fern_worker_current();
+    return worker && worker->job.run == run_future ? worker->item : NULL;
+}
+
+/* ---- its end ---- */
+
+static void cancel_all(fern_list *futures)
+{
+    while (!fern_list_empty(futures))
+        fern_future_cancel(fern_future_of(futures->next));
+}
+
+void fern_executor_shutdown(fern_executor *executor, bool cancel_pending)
+{
+    executor->shut = true;
+    if (!cancel_pending)
+        return;
+    cancel_all(&executor->backlog);
+    cancel_all(&executor->given);
+}
+
+int fern_executor_wait(fern_executor *executor, double deadline)
+{
+    const fern_future *mine = fern_executor_current();
+    if (mine && mine->executor == executor)
+        return -EDEADLK;
+    if (executor->running == 0)
+        return fern_breathe();
+    return fern_wait(&executor->waiters, &idleness, executor, deadline);
+}
+
+void fern_executor_inspect(const fern_executor *executor, fern_executor_stats *stats)
+{
+    *stats = (fern_executor_stats){
+        .max_workers = executor->max_workers,
+        .running = executor->running,
+        .backlog = executor->backlog_count,
+        .shut = executor->shut,
+    };
+}

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT
+   future: see the header. */
+#include "future.h"
+#include "executor.h"
+#include "wait.h"
+
+#include <errno.h>
+
+static const fern_wait_kind outcome = { .name = "the result of a future" };
+
+static fern_list *waiters_of(fern_future *future)
+{
+    return (fern_list *)(void *)&future->waiters;
+}
+
+void fern_future_init(fern_future *future, int (*run)(fern_future *future, void *data))
+{
+    *future = (fern_future){ .run = run };
+    fern_list_init(fern_future_node(future));
+    fern_list_init(waiters_of(future));
+}
+
+bool fern_future_done(const fern_future *future)
+{
+    return future->status >= FERN_FUTURE_DONE;
+}
+
+void fern_future_settle(fern_future *future, fern_future_status status, int result)
+{
+    future->status = status;
+    future->result = result;
+    fern_wake_all(waiters_of(future), 0);
+}
+
+int fern_future_wait(fern_future *future, double deadline)
+{
+    if (fern_future_done(future))
+        return fern_breathe();
+    if (fern_executor_current() == future)
+        return -EDEADLK;
+    return fern_wait(waiters_of(future), &outcome, future, deadline);
+}
+
+int fern_future_cancel(fern_future *future)
+{
+    if (future->status != FERN_FUTURE_PENDING)
+        return future->status == FERN_FUTURE_CANCELLED;
+    fern_executor_forget(future);
+    fern_future_settle(future, FERN_FUTURE_CANCELLED, -ECANCELED);
+    return 1;
+}
+
+void fern_future_kill(fern_future *future)
+{
+    if (!fern_future_cancel(future) && !fern_future_done(future))
+        fern_thread_kill(fern_worker_thread(future->worker));
+}

@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: MIT
+   http: one request, which is one hop or, with redirects, several. Redirects
+   are followed here rather than by libcurl: names of new hosts are then
+   looked up on the offload pool as well, a method changes as it should, and
+   what proves who the caller is stays with the host that was asked. */
+#include "http_multi.h"
+
+#include <errno.h>
+#include <netdb.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { REDIRECTS = 10 };
+
+struct request {
+    const fern_http_options *options;
+    fern_http_multi *multi;
+    fern_http_origin *first;    /* where the caller wanted to go */
+    fern_http_hop hop;
+    char *next;                 /* where a redirect leads; hop.url from then on */
+    double deadline;
+    int hops;
+};
+
+/* ---- what may not be sent ---- */
+
+/* A "token" of RFC 9110. */
+static bool is_token(const char *text)
+{
+    static const char marks[] = "!#$%&'*+-.^_`|~";
+    if (!*text)
+        return false;
+    for (; *text; text++) {
+        char c = *text;
+        bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+        if (!letter && !(c >= '0' && c <= '9') && !strchr(marks, c))
+            return false;
+    }
+    return true;
+}
+
+static bool is_line(const char *text)
+{
+    return !strpbrk(text, "\r\n");
+}
+
+static const char *find_fault(const fern_http_options *options)
+{
+    if (options->method && !is_token(options->method))
+        return "not a valid method";
+    for (size_t i = 0; i < options->header_count; i++) {
+        if (!is_token(options->headers[i].name))
+            return "not a valid header name";
+        if (!is_line(options->headers[i].value))
+            return "a header's value is more than one line";
+    }
+    return NULL;
+}
+
+/* ---- errors ---- */
+
+static int fail(const struct request *request, int rc, const char *why)
+{
+    char *error = request->options->error;
+    if (error)
+        snprintf(error, FERN_HTTP_ERROR_SIZE, "%s",
+                 why && why[0] ? why : fern_error_message(rc));
+    return rc;
+}
+
+static int fail_url(const struct request *request, int rc)
+{
+    return fail(request, rc, rc == -EINVAL ? "not a valid URL" : NULL);
+}
+
+/* ---- one hop ---- */
+
+static bool is_set(const char *variable)
+{
+    const char *value = getenv(variable);
+    return value && value[0];
+}
+
+/* As libcurl sees it; "HTTP_PROXY" it ignores, for a CGI program's client
+   could set that. */
+static bool goes_by_proxy(const fern_http_hop *hop)
+{
+    if (hop->options->proxy)
+        return hop->options->proxy[0];
+    if (is_set("all_proxy") || is_set("ALL_PROXY"))
+        return true;
+    if (hop->origin->secure)
+        return is_set("https_proxy") || is_set("HTTPS_PROXY");
+    return is_set("http_proxy");
+}
+
+static int set_hop(struct request *request, const char *url)
+{
+    fern_http_hop *hop = &request->hop;
+    fern_http_origin *origin;
+    int rc = fern_http_origins_find(fern_http_multi_origins(request->multi), url, &origin);
+    if (rc < 0)
+        return rc;
+    fern_http_origin_unref(hop->origin);
+    hop->origin = origin;
+    hop->url = url;
+    hop->proxied = goes_by_proxy(hop);
+    if (!request->first)
+        request->first = fern_http_origin_ref(origin);
+    hop->foreign = !fern_http_origin_same(request->first, origin);
+    hop->user = hop->foreign ? NULL : request->first->user;
+    hop->password = hop->foreign ? NULL : request->first->password;
+    return 0;
+}
+
+/* Parks. The host's addresses, if they are ours to find. */
+static int look_up(struct request *request)
+{
+    fern_http_hop *hop = &request->hop;
+    if (hop->proxied || hop->origin->numeric)
+        return 0;
+    return fern_http_names_find(fern_http_multi_names(request->multi), hop->origin->host,
+                                hop->origin->port, request->deadline, &hop->name);
+}
+
+/* Parks. */
+static int perform(struct request *request, fern_http_transfer **out)
+{
+    fern_http_hop *hop = &request->hop;
+    int rc = look_up(request);
+    if (rc < 0)
+        return rc;
+    rc = fern_http_multi_perform(request->multi, hop, request->deadline, out);
+    fern_http_name_unref(hop->name);
+    hop->name = NULL;
+    return rc;
+}
+
+/* ---- redirects ---- */
+
+static bool is_redirect(int status)
+{
+    return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
+}
+
+/* 301 and 302 turn POST into GET because everybody does so; 303 turns all. */
+static void adapt(fern_http_hop *hop, int status)
+{
+    bool get = strcmp(hop->method, "GET") == 0, head = strcmp(hop->method, "HEAD") == 0;
+    bool post = strcmp(hop->method, "POST") == 0;
+    if (get || head || status == 307 || status == 308 || (status != 303 && !post))
+        return;
+    hop->method = "GET";
+    hop->bodyless = true;
+}
+
+static int follow(struct request *request, int status, const char *target)
+{
+    int most = request->options->max_redirects;
+    if (request->hops++ >= (most ? most : REDIRECTS))
+        return fail(request, FERN_EREDIRECTS, NULL);
+    char *next = strdup(target);
+    if (!next)
+        return fail(request, -ENOMEM, NULL);
+    int rc = set_hop(request, next);
+    if (rc < 0) {
+        free(next);
+        return fail(request, rc, "a redirect to what is no HTTP URL");
+    }
+    free(request->next);
+    request->next = next;
+    adapt(&request->hop, status);
+    return 0;
+}
+
+/* What came of a hop: 0 and *out, an error, or 1 to go on. */
+static int conclude(struct request *request, fern_http_transfer *transfer,
+                    fern_http_response **out)
+{
+    if (transfer->rc < 0)
+        return fail(request, transfer->rc, transfer->error);
+    long status = 0;
+    char *url = NULL, *target = NULL;
+    curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &status);
+    curl_easy_getinfo(transfer->easy, CURLINFO_REDIRECT_URL, &target);
+    if (target && is_redirect((int)status) && request->options->max_redirects >= 0) {
+        int rc = follow(request, (int)status, target);
+        return rc < 0 ? rc : 1;
+    }
+    curl_easy_getinfo(transfer->easy, CURLINFO_EFFECTIVE_URL, &url);
+    int rc = fern_http_answer_finish(transfer->answer, (int)status,
+                                     url ? url : request->hop.url);
+    if (rc < 0)
+        return fail(request, rc, NULL);
+    *out = &transfer->answer->public;
+    transfer->answer = NULL;
+    return 0;
+}
+
+/* Parks. */
+static int run(struct request *request, fern_http_response **out)
+{
+    int rc;
+    do {
+        fern_http_transfer *transfer;
+        rc = perform(request, &transfer);
+        if (rc < 0)
+            return fail(request, rc, NULL);
+        rc = conclude(request, transfer, out);
+        fern_http_multi_release(request->multi, transfer);
+    } while (rc > 0);
+    return rc;
+}
+
+int fern_http_request(const fern_http_options *options, double deadline,
+                      fern_http_response **out)
+{
+    struct request request = { .options = options, .deadline = deadline };
+    const char *fault = find_fault(options);
+    if (fault)
+        return fail(&request, -EINVAL, fault);
+    int rc = fern_http_multi_get(&request.multi);
+    if (rc < 0)
+        return fail(&request, rc, NULL);
+    request.hop.options = options;
+    request.hop.method = options->method ? options->method : options->body ? "POST" : "GET";
+    rc = set_hop(&request, options->url);
+    rc = rc < 0 ? fail_url(&request, rc) : run(&request, out);
+    fern_http_origin_unref(request.hop.origin);
+    fern_http_origin_unref(request.first);
+    free(request.next);
+    return rc;
+}
+
+void fern_http_response_free(fern_http_response *response)
+{
+    if (!response)
+        return;
+    fern_http_answer *answer = fern_list_entry(response, fern_http_answer, public);
+    fern_http_multi *multi = fern_http_multi_here();
+    if (multi)
+        fern_http_multi_spare(multi, answer);
+    else
+        fern_http_answer_free(answer);
+}

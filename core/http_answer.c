@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: MIT
+   http_answer: see the header. */
+#include "http_answer.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+enum {
+    BELIEVED = 1024 * 1024,     /* of a length that a server announces; beyond,
+                                   the body grows as it comes */
+    USUAL = 64 * 1024,          /* buffers up to here are kept for the next */
+};
+
+/* ---- buffers ---- */
+
+/* Make room for `more` bytes and a zero; for `expected` in all, if need be. */
+static int reserve(fern_http_buffer *buffer, size_t more, size_t expected)
+{
+    size_t need = buffer->size + more + 1, capacity = buffer->capacity;
+    if (need <= capacity)
+        return 0;
+    capacity += capacity / 2;
+    if (capacity <= expected)
+        capacity = expected + 1;
+    if (capacity < need)
+        capacity = need;
+    char *data = realloc(buffer->data, capacity);
+    if (!data)
+        return -ENOMEM;
+    buffer->data = data;
+    buffer->capacity = capacity;
+    return 0;
+}
+
+/* There is room for it. */
+static void append(fern_http_buffer *buffer, const char *data, size_t size)
+{
+    memcpy(buffer->data + buffer->size, data, size);
+    buffer->size += size;
+    buffer->data[buffer->size] = '\0';
+}
+
+static void empty(fern_http_buffer *buffer)
+{
+    buffer->size = 0;
+    if (buffer->capacity <= USUAL)
+        return;
+    free(buffer->data);
+    *buffer = (fern_http_buffer){ 0 };
+}
+
+/* ---- the head ---- */
+
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
+
+static void trim(const char **text, size_t *size)
+{
+    while (*size && is_blank((*text)[0]))
+        ++*text, --*size;
+    while (*size && is_blank((*text)[*size - 1]))
+        --*size;
+}
+
+/* A line that begins with a blank goes on with the value before it. */
+static int take_continuation(fern_http_answer *answer, const char *line, size_t size)
+{
+    fern_http_buffer *head = &answer->head;
+    trim(&line, &size);
+    if (!answer->header_count)
+        return 0;
+    int rc = reserve(head, size + 1, 0);
+    if (rc < 0)
+        return rc;
+    head->data[head->size - 1] = ' ';
+    append(head, line, size);
+    head->size++;
+    return 0;
+}
+
+static int take_header(fern_http_answer *answer, const char *line, size_t size)
+{
+    fern_http_buffer *head = &answer->head;
+    const char *colon = memchr(line, ':', size);
+    if (!colon || colon == line)
+        return 0;
+    const char *value = colon + 1;
+    size_t name_size = (size_t)(colon - line), value_size = size - name_size - 1;
+    trim(&line, &name_size);
+    trim(&value, &value_size);
+    int rc = reserve(head, name_size + value_size + 2, 511);
+    if (rc < 0)
+        return rc;
+    append(head, line, name_size);
+    head->size++;               /* the zero is part of it */
+    append(head, value, value_size);
+    head->size++;
+    answer->header_count++;
+    return 0;
+}
+
+static void begin_head(fern_http_answer *answer)
+{
+    answer->head.size = answer->header_count = 0;
+    answer->head_ended = false;
+}
+
+int fern_http_answer_line(fern_http_answer *answer, const char *line, size_t size)
+{
+    answer->received += size;
+    if (answer->received > FERN_HTTP_HEAD_MAX)
+        return FERN_EPROTO_HTTP;
+    bool status_line = size > 5 && memcmp(line, "HTTP/", 5) == 0;
+    if (status_line && answer->body.size == 0) {
+        begin_head(answer);
+        return 0;
+    }
+    if (answer->head_ended)
+        return 0;               /* a trailer */
+    if (size == 0 || line[0] == '\r' || line[0] == '\n') {
+        answer->head_ended = true;
+        return 0;
+    }
+    if (is_blank(line[0]))
+        return take_continuation(answer, line, size);
+    return take_header(answer, line, size);
+}
+
+/* ---- the body ---- */
+
+int fern_http_answer_piece(fern_http_answer *answer, const char *data, size_t size,
+                           size_t expected, size_t max)
+{
+    if (max && size > max - answer->body.size)
+        return -EMSGSIZE;
+    int rc = reserve(&answer->body, size, expected < BELIEVED ? expected : BELIEVED);
+    if (rc < 0)
+        return rc;
+    append(&answer->body, data, size);
+    return 0;
+}
+
+/* ---- the response ---- */
+
+int fern_http_answer_finish(fern_http_answer *answer, int status, const char *url)
+{
+    size_t url_size = strlen(url);
+    int rc = reserve(&answer->url, url_size, 0);
+    if (rc == 0)
+        rc = reserve(&answer->body, 0, 0);
+    if (rc == 0)
+        rc = reserve(&answer->head, 0, 0);
+    if (rc < 0)
+        return rc;
+    append(&answer->url, url, url_size);
+    append(&answer->body, "", 0);
+    answer->public = (fern_http_response){
+        .status = status,
+        .url = answer->url.data,
+        .head = answer->head.data,
+        .head_size = answer->head.size,
+        .header_count = answer->header_count,
+        .body = answer->body.data,
+        .body_size = answer->body.size,
+    };
+    return 0;
+}
+
+const char *fern_http_response_header(const fern_http_response *response,
+                                      const char *name, size_t index)
+{
+    const char *text = response->head;
+    for (size_t i = 0; i < response->header_count; i++) {
+        const char *value = text + strlen(text) + 1;
+        if (strcasecmp(text, name) == 0 && index-- == 0)
+            return value;
+        text = value + strlen(value) + 1;
+    }
+    return NULL;
+}
+
+/* ---- new, clear, free ---- */
+
+fern_http_answer *fern_http_answer_new(void)
+{
+    fern_http_answer *answer = calloc(1, sizeof *answer);
+    if (answer)
+        fern_list_init(&answer->node);
+    return answer;
+}
+
+void fern_http_answer_clear(fern_http_answer *answer)
+{
+    begin_head(answer);
+    answer->received = 0;
+    empty(&answer->head);
+    empty(&answer->body);
+    empty(&answer->url);
+}
+
+void fern_http_answer_free(fern_http_answer *answer)
+{
+    if (!answer)
+        return;
+    free(answer->head.data);
+    free(answer->body.data);
+    free(answer->url.data);
+    free(answer);
+}

@@ -1,0 +1,414 @@
+/* SPDX-License-Identifier: MIT
+   http_multi: see the header. libcurl tells us which descriptors to watch and
+   when it wants a call; we tell it what became ready. Each of our two ways in,
+   a ready descriptor and the timer, first brings libcurl up to date on the
+   transfers that threads have left or brought: so it never looks at memory of
+   a caller who is gone. */
+#include "http_multi.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <time.h>
+
+enum {
+    IDLE_MAX = 256,             /* handles kept for the next requests */
+    SPARE_MAX = 64,             /* answers kept likewise */
+    CONNECTIONS_MAX = 512,      /* kept open for the next requests */
+};
+
+struct fern_http_multi {
+    CURLM *curl;
+    fern_hub *hub;
+    fern_timer timer;           /* always started: moving it cannot fail */
+    double due;                 /* when libcurl wants a call */
+    fern_list starting, running, stopping, idle;
+    size_t idle_count;
+    fern_list spare;            /* answers */
+    size_t spare_count;
+    fern_http_names names;
+    fern_http_origins origins;
+    bool tls;                   /* connections may write by way of OpenSSL */
+};
+
+static const char key;
+
+/* ---- SIGPIPE ---- */
+
+/* libcurl's sockets do not raise it, but OpenSSL's writes do. It is held off
+   and taken back while libcurl runs, rather than ignored for the process:
+   that would be inherited by the programs which it starts. */
+static void hold_sigpipe(const fern_http_multi *multi, sigset_t *old)
+{
+    sigset_t pipe;
+    if (!multi->tls)
+        return;
+    sigemptyset(&pipe);
+    sigaddset(&pipe, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &pipe, old);
+}
+
+static void release_sigpipe(const fern_http_multi *multi, const sigset_t *old)
+{
+    static const struct timespec at_once;
+    sigset_t pipe;
+    if (!multi->tls || sigismember(old, SIGPIPE))
+        return;
+    sigemptyset(&pipe);
+    sigaddset(&pipe, SIGPIPE);
+    sigtimedwait(&pipe, NULL, &at_once);
+    pthread_sigmask(SIG_SETMASK, old, NULL);
+}
+
+/* ---- transfers, on the hub's stack ---- */
+
+static void recycle(fern_http_multi *multi, fern_http_transfer *transfer)
+{
+    fern_list_remove(&transfer->node);
+    if (multi->idle_count >= IDLE_MAX) {
+        fern_http_transfer_free(transfer);
+        return;
+    }
+    if (transfer->answer)
+        fern_http_multi_spare(multi, transfer->answer);
+    transfer->answer = NULL;
+    fern_http_transfer_clear(transfer);
+    fern_list_prepend(&multi->idle, &transfer->node);
+    multi->idle_count++;
+}
+
+static void done(fern_http_transfer *transfer)
+{
+    fern_list_remove(&transfer->node);
+    transfer->state = FERN_HTTP_DONE;
+    fern_unpark(transfer->thread, 0);
+}
+
+static void start(fern_http_multi *multi, fern_http_transfer *transfer)
+{
+    transfer->rc = fern_http_transfer_prepare(transfer);
+    if (transfer->rc == 0 && curl_multi_add_handle(multi->curl, transfer->easy))
+        transfer->rc = -ENOMEM;
+    if (transfer->rc < 0) {
+        done(transfer);
+        return;
+    }
+    transfer->state = FERN_HTTP_RUNNING;
+    fern_list_append(&multi->running, &transfer->node);
+}
+
+static void catch_up(fern_http_multi *multi)
+{
+    fern_list *node;
+    while ((node = fern_list_take(&multi->stopping))) {
+        fern_http_transfer *transfer = fern_list_entry(node, fern_http_transfer, node);
+        curl_multi_remove_handle(multi->curl, transfer->easy);
+        recycle(multi, transfer);
+    }
+    while ((node = fern_list_take(&multi->starting)))
+        start(multi, fern_list_entry(node, fern_http_transfer, node));
+}
+
+static void collect(fern_http_multi *multi)
+{
+    CURLMsg *message;
+    int left;
+    while ((message = curl_multi_info_read(multi->curl, &left))) {
+        if (message->msg != CURLMSG_DONE)
+            continue;
+        CURLcode code = message->data.result;
+        char *transfer = NULL;
+        CURL *easy = message->easy_handle;      /* `message` dies with remove */
+        curl_easy_getinfo(easy, CURLINFO_PRIVATE, &transfer);
+        curl_multi_remove_handle(multi->curl, easy);
+        fern_http_transfer_finish((fern_http_transfer *)(void *)transfer, code);
+        done((fern_http_transfer *)(void *)transfer);
+    }
+}
+
+/* ---- libcurl and the hub ---- */
+
+static void set_timer(fern_http_multi *multi, double at)
+{
+    if (multi->timer.index && multi->timer.at == at)
+        return;
+    fern_timer_start(&multi->timer, at);
+}
+
+/* Let libcurl act on `fd`, or on its timer. */
+static void act(fern_http_multi *multi, curl_socket_t fd, int events)
+{
+    int running;
+    sigset_t old;
+    hold_sigpipe(multi, &old);
+    catch_up(multi);
+    if (fd != CURL_SOCKET_TIMEOUT)
+        curl_multi_socket_action(multi->curl, fd, events, &running);
+    if (multi->due <= fern_now()) {
+        multi->due = FERN_NEVER;
+        curl_multi_socket_action(multi->curl, CURL_SOCKET_TIMEOUT, 0, &running);
+    }
+    collect(multi);
+    release_sigpipe(multi, &old);
+    set_timer(multi, multi->due);
+}
+
+static void on_timer(fern_timer *timer)
+{
+    fern_http_multi *multi = fern_list_entry(timer, fern_http_multi, timer);
+    set_timer(multi, FERN_NEVER);
+    act(multi, CURL_SOCKET_TIMEOUT, 0);
+}
+
+static void on_ready(int fd, int events, void *arg)
+{
+    int bits = (events & FERN_READ ? CURL_CSELECT_IN : 0) |
+               (events & FERN_WRITE ? CURL_CSELECT_OUT : 0);
+    act(arg, fd, bits);
+}
+
+static int on_due(CURLM *curl, long milliseconds, void *arg)
+{
+    fern_http_multi *multi = arg;
+    (void)curl;
+    multi->due = milliseconds < 0 ? FERN_NEVER : fern_now() + (double)milliseconds / 1e3;
+    return 0;
+}
+
+static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *socket)
+{
+    fern_http_multi *multi = arg;
+    fern_watch *watch = socket;
+    (void)easy;
+    if (what == CURL_POLL_REMOVE) {
+        if (watch)
+            fern_watch_close(watch);
+        return 0;
+    }
+    int events = (what & CURL_POLL_IN ? FERN_READ : 0) | (what & CURL_POLL_OUT ? FERN_WRITE : 0);
+    if (watch) {
+        fern_watch_set(watch, events);
+        return 0;
+    }
+    if (fern_watch_open(fd, events, on_ready, multi, &watch) < 0)
+        return -1;
+    curl_multi_assign(multi->curl, fd, watch);
+    return 0;
+}
+
+/* ---- on the caller's stack ---- */
+
+static fern_http_answer *take_answer(fern_http_multi *multi)
+{
+    fern_list *node = fern_list_take(&multi->spare);
+    if (!node)
+        return fern_http_answer_new();
+    multi->spare_count--;
+    return fern_list_entry(node, fern_http_answer, node);
+}
+
+void fern_http_multi_spare(fern_http_multi *multi, fern_http_answer *answer)
+{
+    if (multi->spare_count >= SPARE_MAX) {
+        fern_http_answer_free(answer);
+        return;
+    }
+    fern_http_answer_clear(answer);
+    fern_list_prepend(&multi->spare, &answer->node);
+    multi->spare_count++;
+}
+
+static int take_idle(fern_http_multi *multi, fern_http_transfer **out)
+{
+    fern_list *node = fern_list_take(&multi->idle);
+    if (!node)
+        return fern_http_transfer_new(out);
+    multi->idle_count--;
+    *out = fern_list_entry(node, fern_http_transfer, node);
+    return 0;
+}
+
+static int take(fern_http_multi *multi, fern_http_transfer **out)
+{
+    fern_http_transfer *transfer;
+    int rc = take_idle(multi, &transfer);
+    if (rc < 0)
+        return rc;
+    transfer->answer = take_answer(multi);
+    if (!transfer->answer) {
+        recycle(multi, transfer);
+        return -ENOMEM;
+    }
+    *out = transfer;
+    return 0;
+}
+
+/* The caller leaves before it is done. */
+static void leave(fern_http_multi *multi, fern_http_transfer *transfer)
+{
+    if (transfer->state != FERN_HTTP_RUNNING) {
+        recycle(multi, transfer);
+        return;
+    }
+    transfer->state = FERN_HTTP_STOPPING;
+    transfer->hop = NULL;
+    transfer->thread = NULL;
+    fern_list_remove(&transfer->node);
+    fern_list_append(&multi->stopping, &transfer->node);
+    set_timer(multi, 0);
+}
+
+int fern_http_multi_perform(fern_http_multi *multi, const fern_http_hop *hop,
+                            double deadline, fern_http_transfer **out)
+{
+    fern_http_transfer *transfer;
+    int rc = take(multi, &transfer);
+    if (rc < 0)
+        return rc;
+    transfer->hop = hop;
+    transfer->thread = fern_current();
+    transfer->state = FERN_HTTP_STARTING;
+    fern_list_append(&multi->starting, &transfer->node);
+    multi->tls |= hop->proxied || hop->origin->secure;
+    set_timer(multi, 0);
+    fern_hub_hold(multi->hub);
+    while (rc == 0 && transfer->state != FERN_HTTP_DONE)
+        rc = fern_park(hop->url, deadline);
+    fern_hub_unhold(multi->hub);
+    if (rc < 0)
+        leave(multi, transfer);
+    else
+        *out = transfer;
+    return rc;
+}
+
+void fern_http_multi_release(fern_http_multi *multi, fern_http_transfer *transfer)
+{
+    recycle(multi, transfer);
+}
+
+fern_http_names *fern_http_multi_names(fern_http_multi *multi)
+{
+    return &multi->names;
+}
+
+fern_http_origins *fern_http_multi_origins(fern_http_multi *multi)
+{
+    return &multi->origins;
+}
+
+/* ---- open and close ---- */
+
+static void free_spare(fern_http_multi *multi)
+{
+    fern_list *node;
+    while ((node = fern_list_take(&multi->spare)))
+        fern_http_answer_free(fern_list_entry(node, fern_http_answer, node));
+}
+
+static void stop_all(fern_http_multi *multi, fern_list *transfers, bool added)
+{
+    fern_list *node;
+    while ((node = fern_list_take(transfers))) {
+        fern_http_transfer *transfer = fern_list_entry(node, fern_http_transfer, node);
+        if (added)
+            curl_multi_remove_handle(multi->curl, transfer->easy);
+        fern_http_transfer_free(transfer);
+    }
+}
+
+/* As fern_hub_keep calls it, when the hub closes. */
+static void close_multi(void *arg)
+{
+    fern_http_multi *multi = arg;
+    sigset_t old;
+    hold_sigpipe(multi, &old);
+    stop_all(multi, &multi->stopping, true);
+    stop_all(multi, &multi->running, true);
+    stop_all(multi, &multi->starting, false);
+    stop_all(multi, &multi->idle, false);
+    curl_multi_cleanup(multi->curl);
+    release_sigpipe(multi, &old);
+    free_spare(multi);
+    fern_http_names_deinit(&multi->names);
+    fern_http_origins_deinit(&multi->origins);
+    fern_timer_stop(&multi->timer);
+    free(multi);
+}
+
+static void init_curl(void)
+{
+    curl_global_init(CURL_GLOBAL_DEFAULT);
+}
+
+static void init_multi(fern_http_multi *multi, fern_hub *hub)
+{
+    multi->hub = hub;
+    multi->due = FERN_NEVER;
+    multi->timer.fn = on_timer;
+    multi->timer.aside = true;
+    fern_list_init(&multi->starting);
+    fern_list_init(&multi->running);
+    fern_list_init(&multi->stopping);
+    fern_list_init(&multi->idle);
+    fern_list_init(&multi->spare);
+    fern_http_names_init(&multi->names);
+}
+
+static int open_curl(fern_http_multi *multi)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, init_curl);
+    multi->curl = curl_multi_init();
+    if (!multi->curl)
+        return -ENOMEM;
+    curl_multi_setopt(multi->curl, CURLMOPT_SOCKETFUNCTION, on_socket);
+    curl_multi_setopt(multi->curl, CURLMOPT_SOCKETDATA, multi);
+    curl_multi_setopt(multi->curl, CURLMOPT_TIMERFUNCTION, on_due);
+    curl_multi_setopt(multi->curl, CURLMOPT_TIMERDATA, multi);
+    curl_multi_setopt(multi->curl, CURLMOPT_MAXCONNECTS, (long)CONNECTIONS_MAX);
+    return 0;
+}
+
+static int open_multi(fern_hub *hub, fern_http_multi **out)
+{
+    fern_http_multi *multi = calloc(1, sizeof *multi);
+    if (!multi)
+        return -ENOMEM;
+    init_multi(multi, hub);
+    int rc = open_curl(multi);
+    if (rc < 0)
+        goto free_multi;
+    rc = fern_timer_start(&multi->timer, FERN_NEVER);
+    if (rc < 0)
+        goto cleanup_curl;
+    rc = fern_hub_keep(hub, &key, multi, close_multi);
+    if (rc < 0)
+        goto stop_timer;
+    *out = multi;
+    return 0;
+
+stop_timer:
+    fern_timer_stop(&multi->timer);
+cleanup_curl:
+    curl_multi_cleanup(multi->curl);
+free_multi:
+    free(multi);
+    return rc;
+}
+
+fern_http_multi *fern_http_multi_here(void)
+{
+    fern_hub *hub = fern_hub_current();
+    return hub ? fern_hub_kept(hub, &key) : NULL;
+}
+
+int fern_http_multi_get(fern_http_multi **out)
+{
+    fern_hub *hub = fern_hub_current();
+    if (!hub || !fern_current())
+        return -EDEADLK;
+    *out = fern_hub_kept(hub, &key);
+    return *out ? 0 : open_multi(hub, out);
+}

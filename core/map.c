@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: MIT
+   map: many items over a pool, results in order. Items stand in `items` from
+   their start until they are taken; unordered, they move to `over` as they
+   end. The feeder has a thread of its own, so that neither a slow input nor a
+   wait for a slot delays a result that is there; while there is no room, it
+   rests. Whoever may still look at the map counts in `refs`. */
+#include "crew.h"
+#include "list.h"
+#include "pool.h"
+#include "thread.h"
+#include "wait.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+struct fern_map {
+    fern_map_options options;
+    bool freed;                 /* by its owner */
+    bool fed;                   /* feed has returned for the last time */
+    uint32_t refs;              /* owner, feeder while it is given a job, threads in next */
+    fern_list items;            /* of workers */
+    fern_list over;             /* if not ordered: ended, not taken */
+    size_t ahead;               /* items started and not taken */
+    size_t flying;              /* items started and not over */
+    fern_list consumers;        /* threads in next */
+    fern_thread *pusher;        /* waits for a slot; NULL: nobody does */
+    fern_worker *feeder;        /* NULL once all that it had to say is told */
+    fern_map_feed *feed;
+};
+
+static const fern_wait_kind result = { .name = "the next result of a map" };
+
+int fern_map_new(const fern_map_options *options, fern_map **out)
+{
+    fern_map *map = calloc(1, sizeof *map);
+    if (!map)
+        return -ENOMEM;
+    map->options = *options;
+    map->refs = 1;
+    fern_pool_ref(options->pool);
+    fern_list_init(&map->items);
+    fern_list_init(&map->over);
+    fern_list_init(&map->consumers);
+    *out = map;
+    return 0;
+}
+
+static void unref(fern_map *map)
+{
+    if (--map->refs)
+        return;
+    fern_pool_unref(map->options.pool);
+    free(map);
+}
+
+static fern_worker *first(const fern_list *list)
+{
+    return fern_list_empty(list) ? NULL : fern_list_entry(list->next, fern_worker, node);
+}
+
+/* ---- items ---- */
+
+/* The worker whose result is next and there, or NULL. */
+static fern_worker *ready_result(const fern_map *map)
+{
+    if (map->ahead == 0)
+        return map->fed ? map->feeder : NULL;
+    if (!map->options.ordered)
+        return first(&map->over);
+    fern_worker *head = first(&map->items);
+    return head->given ? NULL : head;
+}
+
+bool fern_map_ready(const fern_map *map)
+{
+    return ready_result(map);
+}
+
+static bool at_end(const fern_map *map)
+{
+    return map->freed || (map->ahead == 0 && !map->feeder);
+}
+
+static void tell_consumer(fern_map *map)
+{
+    if (!fern_list_empty(&map->consumers) && (ready_result(map) || at_end(map)))
+        fern_wake_first(&map->consumers, 0);
+}
+
+/* Nothing of ours runs, and a consumer that we keep waiting holds a slot
+   itself: if all who do so waited for another one, they would for ever. */
+static bool stuck(const fern_map *map)
+{
+    const fern_list *node = map->consumers.next;
+    if (map->flying > 0)
+        return false;
+    for (; node != &map->consumers; node = node->next)
+        if (fern_list_entry(node, fern_thread, queue)->pool == map->options.pool)
+            return true;
+    return false;
+}
+
+static void lend(fern_map *map)
+{
+    fern_pool_lend(map->options.pool);
+    fern_wake(map->pusher, 0);
+}
+
+static void item_over(fern_worker *worker)
+{
+    fern_map *map = worker->job.arg;
+    map->flying--;
+    if (!map->options.ordered) {
+        fern_list_remove(&worker->node);
+        fern_list_append(&map->over, &worker->node);
+    }
+    tell_consumer(map);
+    if (map->pusher && map->pusher->waiting && stuck(map))
+        lend(map);
+}
+
+bool fern_map_room(const fern_map *map)
+{
+    size_t size = fern_pool_size(map->options.pool);
+    return !map->freed && map->ahead < (size > 0 ? size : 1);
+}
+
+bool fern_map_freed(const fern_map *map)
+{
+    return map->freed;
+}
+
+static int take_slot(fern_map *map)
+{
+    fern_pool *pool = map->options.pool;
+    if (fern_pool_try_acquire(pool) == 0)
+        return 0;
+    if (stuck(map)) {
+        fern_pool_lend(pool);
+        return 0;
+    }
+    map->pusher = fern_current();
+    int rc = fern_pool_take(pool, FERN_NEVER);
+    map->pusher = NULL;
+    return rc;
+}
+
+int fern_map_push(fern_map *map, fern_worker *worker, int (*run)(fern_worker *worker))
+{
+    fern_job job = {
+        .run = run, .done = item_over, .arg = map, .pool = map->options.pool,
+        .file = map->options.file, .line = map->options.line,
+    };
+    int rc = fern_breathe();
+    if (rc < 0)
+        return rc;
+    rc = take_slot(map);
+    if (rc < 0)
+        return rc;
+    if (map->freed) {
+        fern_pool_release(job.pool);
+        return -ECANCELED;
+    }
+    map->ahead++;
+    map->flying++;
+    fern_list_append(&map->items, &worker->node);
+    fern_worker_give(worker, &job);
+    return 0;
+}
+
+/* ---- the feeder ---- */
+
+static int run_feed(fern_worker *feeder)
+{
+    fern_map *map = feeder->job.arg;
+    return map->feed(map, feeder);
+}
+
+static void call_feeder(fern_map *map);
+
+static void feed_over(fern_worker *feeder)
+{
+    fern_map *map = feeder->job.arg;
+    map->fed = feeder->result <= 0;
+    map->pusher = NULL;
+    if (map->freed || feeder->result == 0) {
+        map->feeder = NULL;
+        fern_worker_release(feeder);
+    }
+    tell_consumer(map);
+    call_feeder(map);
+    unref(map);
+}
+
+static void call_feeder(fern_map *map)
+{
+    fern_job job = {
+        .run = run_feed, .done = feed_over, .arg = map,
+        .file = map->options.file, .line = map->options.line,
+    };
+    if (!map->feeder || map->feeder->given || map->fed || !fern_map_room(map))
+        return;
+    map->refs++;
+    fern_worker_give(map->feeder, &job);
+}
+
+int fern_map_start(fern_map *map, fern_worker *feeder, fern_map_feed *feed)
+{
+    if (map->feeder || map->fed)
+        return -EBUSY;
+    map->feeder = feeder;
+    map->feed = feed;
+    return 0;
+}
+
+/* ---- results ---- */
+
+static fern_worker *take_result(fern_map *map)
+{
+    fern_worker *worker = ready_result(map);
+    if (!worker)
+        return NULL;
+    if (worker == map->feeder) {
+        map->feeder = NULL;
+    } else {
+        fern_list_remove(&worker->node);
+        map->ahead--;
+        call_feeder(map);
+    }
+    tell_consumer(map);
+    return worker;
+}
+
+static int wait_for_result(fern_map *map, double deadline)
+{
+    call_feeder(map);
+    if (map->pusher && map->pusher->waiting && map->flying == 0 &&
+        fern_pool_inside(map->options.pool))
+        lend(map);
+    return fern_wait(&map->consumers, &result, map, deadline);
+}
+
+static int next(fern_map *map, double deadline, fern_worker **out)
+{
+    int rc = fern_breathe();
+    while (rc >= 0 && !map->freed) {
+        fern_worker *worker = take_result(map);
+        if (worker) {
+            *out = worker;
+            return 1;
+        }
+        if (at_end(map))
+            break;
+        rc = wait_for_result(map, deadline);
+    }
+    tell_consumer(map);         /* of what was meant for us, or of the end */
+    return rc;
+}
+
+int fern_map_next(fern_map *map, double deadline, fern_worker **out)
+{
+    map->refs++;
+    int rc = next(map, deadline, out);
+    unref(map);
+    return rc;
+}
+
+/* ---- leaving it ---- */
+
+static void release_only(fern_worker *worker)
+{
+    fern_worker_release(worker);
+}
+
+/* Let go of a worker, whatever it does. */
+static void let_go(fern_worker *worker)
+{
+    fern_list_remove(&worker->node);
+    if (!worker->given) {
+        fern_worker_release(worker);
+        return;
+    }
+    worker->job.done = release_only;
+    fern_thread_kill(worker->thread);
+}
+
+/* A feeder that is given but has not begun holds a reference for feed_over,
+   which will not be called. */
+static bool let_feeder_go(fern_map *map)
+{
+    fern_worker *feeder = map->feeder;
+    if (!feeder)
+        return false;
+    if (feeder->given && feeder->begun) {
+        fern_thread_kill(feeder->thread);
+        return true;
+    }
+    map->feeder = NULL;
+    map->refs -= feeder->given;
+    let_go(feeder);
+    return false;
+}
+
+bool fern_map_free(fern_map *map)
+{
+    map->freed = true;
+    bool feeding = let_feeder_go(map);
+    while (!fern_list_empty(&map->over))
+        let_go(first(&map->over));
+    while (!fern_list_empty(&map->items))
+        let_go(first(&map->items));
+    map->ahead = 0;
+    fern_wake_all(&map->consumers, 0);
+    unref(map);
+    return feeding;
+}

@@ -1,0 +1,375 @@
+/* SPDX-License-Identifier: MIT
+   offload: see the header. What the hub and the OS threads share, struct
+   offload, is referenced by each of them and guarded by its lock. An OS
+   thread reaches the hub only through fern_hub_post, under the lock and while
+   `hub` is set; the hub clears it when it closes. A task belongs to whoever
+   last has use for it: to the green thread that waits until that leaves, then
+   to the OS thread that runs it. Neither ever waits for the other. */
+#include "offload.h"
+#include "hub.h"
+#include "list.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <time.h>
+
+enum { IDLE_SECONDS = 10 };
+
+struct offload {
+    pthread_mutex_t lock;
+    pthread_cond_t work;        /* something is queued, or the hub is gone */
+    fern_hub *hub;              /* NULL once closed */
+    fern_list queue;            /* tasks that have not begun, oldest first */
+    fern_list done;             /* tasks whose waiters are to be woken */
+    fern_list workers;          /* OS threads that live */
+    fern_list ended;            /* OS threads to be joined */
+    fern_post post;
+    bool posted;                /* the hub will call us; counts as a reference */
+    int threads, idle;
+    size_t queued;
+    int refs;
+};
+
+enum state { QUEUED, RUNNING, DONE };
+
+struct task {
+    fern_list node;             /* in queue or done, or in none */
+    void (*fn)(void *job);
+    void (*drop)(void *job);
+    void *job;
+    enum state state;
+    bool abandoned;             /* nobody waits any more */
+    fern_list waiters;          /* the green thread; only its hub touches it */
+};
+
+struct worker {
+    fern_list node;             /* in workers or ended */
+    struct offload *off;
+    struct task *task;          /* what it runs */
+    pthread_t id;
+    bool detached;              /* frees itself: the hub is gone */
+};
+
+static void free_offload(struct offload *off)
+{
+    pthread_cond_destroy(&off->work);
+    pthread_mutex_destroy(&off->lock);
+    free(off);
+}
+
+/* With the lock, which is given back. */
+static void unlock_unref(struct offload *off)
+{
+    bool last = --off->refs == 0;
+    pthread_mutex_unlock(&off->lock);
+    if (last)
+        free_offload(off);
+}
+
+static void free_task(struct task *task)
+{
+    task->drop(task->job);
+    free(task);
+}
+
+/* ---- on an OS thread ---- */
+
+/* With the lock: wait for a task. NULL: it is time to end. */
+static struct task *next_task(struct offload *off)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += IDLE_SECONDS;
+    int rc = 0;
+    off->idle++;
+    while (off->hub && fern_list_empty(&off->queue) && rc != ETIMEDOUT)
+        rc = pthread_cond_timedwait(&off->work, &off->lock, &until);
+    off->idle--;
+    fern_list *node = fern_list_take(&off->queue);
+    if (!node)
+        return NULL;
+    off->queued--;
+    return fern_list_entry(node, struct task, node);
+}
+
+/* With the lock, which is given back while the task runs. */
+static void run_task(struct worker *worker, struct task *task)
+{
+    struct offload *off = worker->off;
+    worker->task = task;
+    task->state = RUNNING;
+    pthread_mutex_unlock(&off->lock);
+    task->fn(task->job);
+    pthread_mutex_lock(&off->lock);
+    worker->task = NULL;
+    task->state = DONE;
+    if (task->abandoned) {
+        pthread_mutex_unlock(&off->lock);
+        free_task(task);
+        pthread_mutex_lock(&off->lock);
+        return;
+    }
+    fern_list_append(&off->done, &task->node);
+    if (off->posted)
+        return;
+    off->posted = true;
+    off->refs++;
+    fern_hub_post(off->hub, &off->post);
+}
+
+static void *work(void *arg)
+{
+    struct worker *worker = arg;
+    struct offload *off = worker->off;
+    struct task *task;
+    pthread_mutex_lock(&off->lock);
+    while ((task = next_task(off)))
+        run_task(worker, task);
+    off->threads--;
+    if (worker->detached) {
+        free(worker);
+    } else if (off->hub) {      /* else the hub has the list and joins us */
+        fern_list_remove(&worker->node);
+        fern_list_append(&off->ended, &worker->node);
+    }
+    unlock_unref(off);
+    return NULL;
+}
+
+/* ---- on the hub's OS thread ---- */
+
+/* Join, without the lock, the OS threads of `list`, which have ended or are
+   about to. */
+static void join_all(fern_list *list)
+{
+    fern_list *node;
+    while ((node = fern_list_take(list))) {
+        struct worker *worker = fern_list_entry(node, struct worker, node);
+        pthread_join(worker->id, NULL);
+        free(worker);
+    }
+}
+
+/* With the lock. New threads inherit the mask: signals are the business of
+   the threads that the program knows of. */
+static int create(struct worker *worker)
+{
+    sigset_t all, old;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    int rc = pthread_create(&worker->id, NULL, work, worker);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    return -rc;
+}
+
+/* With the lock: see to it that somebody takes what is queued. */
+static int staff(struct offload *off)
+{
+    if (off->queued <= (size_t)off->idle) {
+        pthread_cond_signal(&off->work);
+        return 0;
+    }
+    if (off->threads == FERN_OFFLOAD_THREADS)
+        return 0;
+    struct worker *worker = calloc(1, sizeof *worker);
+    if (!worker)
+        return off->threads ? 0 : -ENOMEM;
+    worker->off = off;
+    int rc = create(worker);
+    if (rc < 0) {
+        free(worker);
+        return off->threads ? 0 : rc;   /* the others come to it in time */
+    }
+    off->threads++;
+    off->refs++;
+    fern_list_append(&off->workers, &worker->node);
+    return 0;
+}
+
+/* On the hub's stack, by fern_hub_post. */
+static void report(void *arg)
+{
+    struct offload *off = arg;
+    fern_list done;
+    fern_list_init(&done);
+    pthread_mutex_lock(&off->lock);
+    off->posted = false;
+    fern_list_splice(&done, &off->done);
+    unlock_unref(off);
+    fern_list *node;
+    while ((node = fern_list_take(&done)))
+        fern_wake_first(&fern_list_entry(node, struct task, node)->waiters, 0);
+}
+
+static int open_offload(fern_hub *hub)
+{
+    pthread_condattr_t attributes;
+    struct offload *off = calloc(1, sizeof *off);
+    if (!off)
+        return -ENOMEM;
+    pthread_mutex_init(&off->lock, NULL);
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&off->work, &attributes);
+    pthread_condattr_destroy(&attributes);
+    fern_list_init(&off->queue);
+    fern_list_init(&off->done);
+    fern_list_init(&off->workers);
+    fern_list_init(&off->ended);
+    off->post = (fern_post){ .fn = report, .arg = off };
+    off->hub = hub;
+    off->refs = 1;
+    hub->offload = off;
+    return 0;
+}
+
+static int submit(struct offload *off, struct task *task)
+{
+    fern_list ended;
+    fern_list_init(&ended);
+    pthread_mutex_lock(&off->lock);
+    fern_list_append(&off->queue, &task->node);
+    off->queued++;
+    int rc = staff(off);
+    if (rc < 0) {
+        fern_list_remove(&task->node);
+        off->queued--;
+    }
+    fern_list_splice(&ended, &off->ended);
+    pthread_mutex_unlock(&off->lock);
+    join_all(&ended);
+    return rc;
+}
+
+/* The green thread leaves early: the task goes with it, unless it runs. */
+static void abandon(struct offload *off, struct task *task)
+{
+    pthread_mutex_lock(&off->lock);
+    enum state state = task->state;
+    task->abandoned = true;
+    if (state == QUEUED)
+        off->queued--;
+    if (state != RUNNING)
+        fern_list_remove(&task->node);
+    pthread_mutex_unlock(&off->lock);
+    if (state != RUNNING)
+        free_task(task);
+}
+
+static int wait_for(fern_hub *hub, const fern_wait_kind *kind, struct task *task,
+                    double deadline)
+{
+    int rc = submit(hub->offload, task);
+    if (rc < 0) {
+        free_task(task);
+        return rc;
+    }
+    fern_hub_hold(hub);
+    rc = fern_wait(&task->waiters, kind, task->job, deadline);
+    fern_hub_unhold(hub);
+    if (rc < 0)
+        abandon(hub->offload, task);
+    else
+        free(task);
+    return rc;
+}
+
+int fern_offload_for(const fern_wait_kind *kind, void (*fn)(void *job), void *job,
+                     void (*drop)(void *job), double deadline)
+{
+    fern_hub *hub = fern_hub_here;
+    struct task *task = NULL;
+    int rc = 0;
+    if (!hub || !hub->current)
+        rc = -EDEADLK;
+    else if (hub->forked)
+        rc = -ECHILD;
+    else if (!hub->offload)
+        rc = open_offload(hub);
+    if (rc == 0 && !(task = calloc(1, sizeof *task)))
+        rc = -ENOMEM;
+    if (rc < 0) {
+        drop(job);
+        return rc;
+    }
+    *task = (struct task){ .fn = fn, .drop = drop, .job = job };
+    fern_list_init(&task->node);
+    fern_list_init(&task->waiters);
+    return wait_for(hub, kind, task, deadline);
+}
+
+int fern_offload(void (*fn)(void *job), void *job, void (*drop)(void *job),
+                 double deadline)
+{
+    static const fern_wait_kind kind = { .name = "an OS thread" };
+    return fern_offload_for(&kind, fn, job, drop, deadline);
+}
+
+/* ---- the end ---- */
+
+/* A green thread that never runs again may still stand in the list. */
+static void forget_waiters(struct task *task)
+{
+    while (fern_list_take(&task->waiters))
+        ;
+}
+
+/* With the lock: let go of the OS threads that run something. */
+static void detach_busy(struct offload *off)
+{
+    fern_list *node = off->workers.next, *next;
+    for (; node != &off->workers; node = next) {
+        struct worker *worker = fern_list_entry(node, struct worker, node);
+        next = node->next;
+        if (!worker->task)
+            continue;
+        forget_waiters(worker->task);
+        worker->task->abandoned = true;
+        worker->detached = true;
+        fern_list_remove(node);
+        pthread_detach(worker->id);
+    }
+}
+
+static void free_tasks(fern_list *tasks)
+{
+    fern_list *node;
+    while ((node = fern_list_take(tasks))) {
+        struct task *task = fern_list_entry(node, struct task, node);
+        forget_waiters(task);
+        free_task(task);
+    }
+}
+
+void fern_offload_close(fern_hub *hub)
+{
+    static struct offload *volatile left_behind __attribute__((unused));
+    struct offload *off = hub->offload;
+    if (!off)
+        return;
+    hub->offload = NULL;
+    if (hub->forked) {          /* its lists may be in the midst of a change */
+        left_behind = off;
+        return;
+    }
+    fern_list tasks, idle;
+    fern_list_init(&tasks);
+    fern_list_init(&idle);
+    pthread_mutex_lock(&off->lock);
+    off->hub = NULL;
+    off->queued = 0;
+    off->refs -= off->posted;
+    fern_list_splice(&tasks, &off->queue);
+    fern_list_splice(&tasks, &off->done);
+    detach_busy(off);
+    fern_list_splice(&idle, &off->workers);
+    pthread_cond_broadcast(&off->work);
+    pthread_mutex_unlock(&off->lock);
+    join_all(&idle);
+    join_all(&off->ended);
+    free_tasks(&tasks);
+    pthread_mutex_lock(&off->lock);
+    unlock_unref(off);
+}

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT
+   offload: calls that block, run by a bounded pool of OS threads. A hub makes
+   its pool at the first call, the pool starts a thread when work waits and
+   none is idle, and idle ones end after a while. See fern_offload. */
+#ifndef FERN_OFFLOAD_H
+#define FERN_OFFLOAD_H
+
+#include "fern.h"
+#include "wait.h"
+
+enum { FERN_OFFLOAD_THREADS = 8 };
+
+/* Parks. fern_offload, with a word on what the caller waits for; `kind`
+   describes `job`. */
+int fern_offload_for(const fern_wait_kind *kind, void (*fn)(void *job),
+                     void *job, void (*drop)(void *job), double deadline);
+
+/* End the pool of `hub`, which runs no posts from here on. Joins the OS
+   threads that are idle and lets go of those that are stuck in a call: they
+   end when it returns, and do not touch the hub. In a forked child, which
+   has no such threads, nothing happens. */
+void fern_offload_close(fern_hub *hub);
+
+#endif

@@ -1,0 +1,41 @@
+-- SPDX-License-Identifier: MIT
+-- `luarocks make` in a checkout. The Makefile does the work; every variable it
+-- takes from luarocks is spelled out, and what it installs stays inside the
+-- rock, so that `luarocks remove fern` takes all of it away.
+rockspec_format = "3.0"
+package = "fern"
+version = "scm-1"
+source = {url = "file://."}
+description = {
+   summary = "Green threads for Lua and C: straight-line code that runs thousands of things at once",
+   license = "MIT",
+}
+supported_platforms = {"linux"}
+dependencies = {"lua >= 5.4, < 5.5"}
+external_dependencies = {
+   LIBEV = {header = "ev.h"},
+}
+build = {
+   type = "make",
+   build_target = "all",
+   install_target = "install",
+   build_variables = {
+      BUILD = "build/rock",
+      CC = "$(CC)",
+      CFLAGS = "$(CFLAGS)",
+      LUA_INCDIR = "$(LUA_INCDIR)",
+      LIBEV_INCDIR = "$(LIBEV_INCDIR)",
+      LIBEV_LIBDIR = "$(LIBEV_LIBDIR)",
+   },
+   install_variables = {
+      BUILD = "build/rock",
+      CC = "$(CC)",
+      CFLAGS = "$(CFLAGS)",
+      LUA_INCDIR = "$(LUA_INCDIR)",
+      LIBEV_INCDIR = "$(LIBEV_INCDIR)",
+      LIBEV_LIBDIR = "$(LIBEV_LIBDIR)",
+      PREFIX = "$(PREFIX)",
+      LUADIR = "$(LUADIR)",
+      LIBDIR = "$(LIBDIR)",
+   },
+}

@@ -1,0 +1,107 @@
+-- SPDX-License-Identifier: MIT
+-- executor: executor:map, which submits everything at once and gives the
+-- results in order. Leaving its loop cancels what has not begun and kills
+-- what runs.
+
+local core = require "fern.core"
+
+local function callable(value)
+  local meta = getmetatable(value)
+  return type(value) == "function" or type(meta) == "table" and meta.__call ~= nil
+end
+
+local function is_array(value)
+  return type(value) == "table" and not callable(value)
+end
+
+local function submit_arrays(executor, futures, fn, ...)
+  local arrays, shortest = { ... }, math.huge
+  for _, array in ipairs(arrays) do shortest = math.min(shortest, #array) end
+  for i = 1, shortest do
+    local arguments = {}
+    for k, array in ipairs(arrays) do arguments[k] = array[i] end
+    futures[i] = executor:submit(fn, table.unpack(arguments, 1, #arrays))
+  end
+end
+
+local function submit_iterator(executor, futures, fn, iterate, state, control, closing)
+  local _ <close> = closing
+  while true do
+    local values = table.pack(iterate(state, control))
+    control = values[1]
+    if control == nil then return end
+    futures[#futures + 1] = executor:submit(fn, table.unpack(values, 1, values.n))
+  end
+end
+
+local function leave(futures)
+  for i = futures.taken + 1, #futures do core.kill_future(futures[i]) end
+  futures.taken = #futures
+end
+
+local futures_meta = { __name = "fern.executor.map", __close = leave }
+
+-- Closing it leaves `futures`, unless that is taken away before.
+local guard_meta = { __close = function(guard) if guard.futures then leave(guard.futures) end end }
+
+local function check(position, first, ...)
+  if first == nil then
+    error(("item %d returned nil first, which would end the loop"):format(position), 0)
+  end
+  return first, ...
+end
+
+local function next_result(futures)
+  local position = futures.taken + 1
+  local future = futures[position]
+  if not future then return nil end
+  local left = futures.deadline and futures.deadline - core.now()
+  while future:join(left) == nil do future:result(0) end        -- raises the timeout
+  futures.taken = position
+  futures[position] = false
+  return check(position, future:result())
+end
+
+local function check_inputs(first, ...)
+  if callable(first) then return submit_iterator end
+  for i, input in ipairs { n = select("#", ...), first, ... } do
+    if not is_array(input) then
+      error(("bad input #%d to 'map' (array expected, got %s)"):format(i, type(input)), 4)
+    end
+  end
+  if not is_array(first) then
+    error(("bad input #1 to 'map' (array or iterator function expected, got %s)"):format(type(first)), 4)
+  end
+  return submit_arrays
+end
+
+local function map(executor, timeout, fn, ...)
+  if not callable(fn) then
+    error(("bad argument to 'map' (function expected, got %s)"):format(type(fn)), 3)
+  end
+  local submit = check_inputs(...)
+  local futures = setmetatable({ taken = 0 }, futures_meta)
+  if timeout then futures.deadline = core.now() + timeout end
+  local guard <close> = setmetatable({ futures = futures }, guard_meta)
+  submit(executor, futures, fn, ...)
+  guard.futures = nil
+  return function() return next_result(futures) end, nil, nil, futures
+end
+
+local function check_timeout(options)
+  for name in pairs(options) do
+    if name ~= "timeout" then error(("unknown option '%s'"):format(name), 3) end
+  end
+  local timeout = options.timeout
+  if timeout ~= nil and (type(timeout) ~= "number" or timeout ~= timeout) then
+    error("bad option 'timeout' (a number of seconds expected)", 3)
+  end
+  return timeout
+end
+
+function core.executor_methods.map(executor, ...)
+  if is_array((...)) then
+    return map(executor, check_timeout((...)), select(2, ...))
+  end
+  return map(executor, nil, ...)
+end

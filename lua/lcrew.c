@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: MIT
+   lcrew: see the header. */
+#include "lcrew.h"
+
+#include <errno.h>
+#include <string.h>
+
+enum { BASE = 1 };              /* the message handler's index */
+
+struct lcrew {
+    fern_crew *crew;            /* NULL before the first use and after the end */
+    lfern *fern;
+    lua_State *L;               /* who takes a worker right now, or NULL */
+    lua_State *scratch;         /* for workers that an executor hires itself */
+};
+
+/* Registry: the lcrew, and the table that anchors the boxes, by address: a
+   box must outlive its thread while somebody has the worker. */
+static const char crew_key = 0, boxes_key = 0;
+
+/* ---- a worker's box ---- */
+
+static void push_box(lua_State *L, lthread *box)
+{
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &boxes_key);
+    lua_rawgetp(L, -1, box);
+    lua_remove(L, -2);
+}
+
+/* Lua, under pcall: the lcrew and where to put the box. */
+static int make_box(lua_State *L)
+{
+    struct lcrew *crew = lua_touserdata(L, 1);
+    lthread **out = lua_touserdata(L, 2);
+    lthread *box = *out = lthread_new(L, crew->fern);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &boxes_key);
+    lua_insert(L, -2);
+    lua_rawsetp(L, -2, box);
+    return 0;
+}
+
+static int open_box(void *arg, fern_thread *thread, void **data)
+{
+    struct lcrew *crew = arg;
+    lua_State *L = crew->L ? crew->L : crew->scratch;
+    lthread *box = NULL;
+    if (!lua_checkstack(L, LUA_MINSTACK))
+        return -ENOMEM;
+    lua_pushcfunction(L, make_box);
+    lua_pushlightuserdata(L, crew);
+    lua_pushlightuserdata(L, &box);
+    if (lua_pcall(L, 2, 0, 0) != LUA_OK) {
+        lua_pop(L, 1);
+        if (box)
+            lthread_discard(box);
+        return -ENOMEM;
+    }
+    box->thread = fern_thread_ref(thread);
+    box->id = fern_thread_id(thread);
+    *data = box;
+    return 0;
+}
+
+/* Never allocates: the entry is there, or there is none. */
+static void forget_extras(lthread *box)
+{
+    lua_State *L = box->L;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, box->fern->extras);
+    push_box(L, box);
+    lua_pushnil(L);
+    lua_rawset(L, -3);
+    lua_pop(L, 1);
+    box->extras = false;
+}
+
+static void clear_box(void *data)
+{
+    lthread *box = data;
+    lua_settop(box->L, BASE);
+    box->values = 0;
+    if (box->extras)
+        forget_extras(box);
+}
+
+static void close_box(void *data)
+{
+    lthread *box = data;
+    lua_State *L = box->L;
+    if (!lua_checkstack(L, 3))
+        return;                 /* the Lua state's end takes it */
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &boxes_key);
+    lua_pushnil(L);
+    lua_rawsetp(L, -2, box);
+    lua_pop(L, 1);
+}
+
+/* ---- the crew ---- */
+
+static struct lcrew *new_crew(lua_State *L, lfern *fern)
+{
+    struct lcrew *crew = lua_newuserdatauv(L, sizeof *crew, 1);
+    *crew = (struct lcrew){ .fern = fern, .scratch = lua_newthread(L) };
+    lua_setiuservalue(L, -2, 1);
+    lua_newtable(L);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &boxes_key);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &crew_key);
+    return crew;
+}
+
+fern_crew *lcrew_open(lua_State *L, lfern *fern)
+{
+    fern_crew_options options = {
+        .host = &lthread_host, .open = open_box, .clear = clear_box, .close = close_box,
+    };
+    if (!fern->crew)
+        fern->crew = new_crew(L, fern);
+    if (fern->crew->crew)
+        return fern->crew->crew;
+    options.arg = fern->crew;
+    int rc = fern_crew_new(&options, &fern->crew->crew);
+    if (rc < 0)
+        lfern_raise(L, rc);
+    return fern->crew->crew;
+}
+
+void lcrew_close(lfern *fern)
+{
+    if (!fern->crew || !fern->crew->crew)
+        return;
+    fern_crew *crew = fern->crew->crew;
+    fern->crew->crew = NULL;
+    fern_crew_close(crew);
+}
+
+int lcrew_take(lua_State *L, lfern *fern, fern_worker **out)
+{
+    fern_crew *crew = lcrew_open(L, fern);
+    fern->crew->L = L;
+    int rc = fern_crew_take(crew, out);
+    fern->crew->L = NULL;
+    return rc;
+}
+
+int lcrew_take_from(lua_State *L, lfern *fern, fern_executor *executor, fern_worker **out)
+{
+    fern->crew->L = L;
+    int rc = fern_executor_take(executor, out);
+    fern->crew->L = NULL;
+    return rc;
+}
+
+/* ---- jobs ---- */
+
+int lcrew_run(fern_worker *worker)
+{
+    lthread *box = lcrew_box(worker);
+    box->file = fern_thread_place(fern_worker_thread(worker), &box->line);
+    return lthread_run(box);
+}
+
+int lcrew_failed(lthread *box)
+{
+    lua_replace(box->L, BASE + 1);
+    lua_settop(box->L, BASE + 1);
+    box->values = 1;
+    return fern_thread_killed(fern_current()) ? -ECANCELED : FERN_ERAISED;
+}
+
+/* The thread has ended, and keeps the error. */
+static _Noreturn void raise_failure(lua_State *L, fern_worker *worker)
+{
+    push_box(L, lcrew_box(worker));
+    fern_thread_observe(fern_worker_thread(worker));
+    fern_worker_release(worker);
+    lthread_values(L, -1);
+    __builtin_unreachable();
+}
+
+int lcrew_results(lua_State *L, fern_worker *worker)
+{
+    lthread *box = lcrew_box(worker);
+    if (fern_worker_result(worker) < 0)
+        raise_failure(L, worker);
+    int count = box->values;
+    if (!lua_checkstack(L, count + 1)) {
+        fern_worker_release(worker);
+        luaL_error(L, "too many results");
+    }
+    lua_xmove(box->L, L, count);
+    box->values = 0;
+    fern_worker_release(worker);
+    return count;
+}

@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: MIT
+   lexecutor: fern.executor: functions submitted to at most so many workers,
+   their results in futures. executor:map is in lua/fern/executor.lua. */
+#include "lcrew.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define LEXECUTOR "fern.executor"
+
+enum { DEFAULT_WORKERS = 1000 };
+
+typedef struct lexecutor {
+    const void *mark;
+    fern_executor *executor;
+    lfern *fern;
+} lexecutor;
+
+static const char mark = 0;
+
+static lexecutor *check_executor(lua_State *L, int arg)
+{
+    lexecutor *self = lcrew_marked(L, arg, sizeof *self, &mark);
+    return self ? self : luaL_checkudata(L, arg, LEXECUTOR);
+}
+
+static lexecutor *check_open(lua_State *L, int arg)
+{
+    lexecutor *self = check_executor(L, arg);
+    if (!self->fern->hub)
+        luaL_error(L, "fern is closed");
+    return self;
+}
+
+/* ---- methods ---- */
+
+static _Noreturn void raise_refusal(lua_State *L, int rc)
+{
+    if (rc == -ESHUTDOWN)
+        luaL_error(L, "the executor is shut down");
+    lfern_raise(L, rc);
+}
+
+/* L: future, function, arguments..., future. Leaves the future. */
+static void start(lua_State *L, fern_executor *executor, fern_worker *worker, lfuture *future)
+{
+    lthread *box = lcrew_box(worker);
+    int count = lua_gettop(L) - 2;
+    if (!lua_checkstack(box->L, count + 1 + LUA_MINSTACK)) {
+        fern_executor_untake(executor, worker);
+        luaL_error(L, "too many arguments");
+    }
+    lua_xmove(L, box->L, 1);
+    lua_xmove(L, box->L, count);
+    fern_executor_start(executor, worker, &future->core);
+}
+
+static int executor_submit(lua_State *L)
+{
+    fern_spawn_options place = { 0 };
+    fern_worker *worker;
+    lexecutor *self = check_open(L, 1);
+    lfern *fern = self->fern;
+    fern_executor *executor = self->executor;
+    lfern_function(L, 2);
+    lthread_place(L, fern, 1, &place);
+    lfuture *future = lfuture_new(L, fern);
+    future->core.file = place.file;
+    future->core.line = place.line;
+    int rc = lcrew_take_from(L, fern, executor, &worker);
+    if (rc < 0)
+        raise_refusal(L, rc);
+    if (rc > 0) {
+        lua_pushvalue(L, -1);
+        lua_replace(L, 1);      /* nothing that follows collects self */
+        start(L, executor, worker, future);
+        return 1;
+    }
+    lua_insert(L, 2);
+    lfuture_queue(L, future);
+    fern_executor_queue(executor, &future->core);
+    return 1;
+}
+
+static bool field_is(lua_State *L, const char *name, bool otherwise)
+{
+    bool is = otherwise;
+    if (lua_getfield(L, 2, name) != LUA_TNIL)
+        is = lua_toboolean(L, -1);
+    lua_pop(L, 1);
+    return is;
+}
+
+/* Every key of the options table at `arg` must be one of these. */
+static void check_names(lua_State *L, int arg, const char *const names[])
+{
+    lua_pushnil(L);
+    while (lua_next(L, arg)) {
+        int i = 0;
+        lua_pop(L, 1);
+        if (lua_type(L, -1) == LUA_TSTRING)
+            while (names[i] && strcmp(names[i], lua_tostring(L, -1)) != 0)
+                i++;
+        if (lua_type(L, -1) != LUA_TSTRING || !names[i]) {
+            luaL_tolstring(L, -1, NULL);
+            luaL_argerror(L, arg, lua_pushfstring(L, "unknown option '%s'", lua_tostring(L, -1)));
+        }
+    }
+}
+
+struct shutdown {
+    bool wait, cancel_pending;
+    double deadline;
+};
+
+static struct shutdown check_shutdown(lua_State *L)
+{
+    static const char *const names[] = { "wait", "cancel_pending", "timeout", NULL };
+    struct shutdown how = { .wait = true, .deadline = FERN_NEVER };
+    if (lua_isboolean(L, 2)) {
+        how.wait = lua_toboolean(L, 2);
+    } else if (!lua_isnoneornil(L, 2)) {
+        luaL_argexpected(L, lua_istable(L, 2), 2, "boolean or table");
+        check_names(L, 2, names);
+        how.wait = field_is(L, "wait", true);
+        how.cancel_pending = field_is(L, "cancel_pending", false);
+        lua_getfield(L, 2, "timeout");
+        how.deadline = lfern_deadline(L, -1);
+    }
+    return how;
+}
+
+static int shut_down(lua_State *L, lexecutor *self, struct shutdown how)
+{
+    fern_executor_shutdown(self->executor, how.cancel_pending);
+    if (how.cancel_pending)
+        lfuture_sweep(L);
+    int rc = 0;
+    if (how.wait) {
+        lfern_enter(L);
+        rc = fern_executor_wait(self->executor, how.deadline);
+        lfern_left(L, self->fern);
+    }
+    return rc;
+}
+
+static int executor_shutdown(lua_State *L)
+{
+    lexecutor *self = check_open(L, 1);
+    int rc = shut_down(L, self, check_shutdown(L));
+    if (rc != -EDEADLK || fern_current() == fern_hub_main(self->fern->hub))
+        return lfern_result(L, rc);
+    lua_pushnil(L);
+    lua_pushliteral(L, "a function that the executor runs waits for the executor");
+    lua_pushstring(L, fern_error_name(rc));
+    return 3;
+}
+
+static int executor_close(lua_State *L)
+{
+    lexecutor *self = check_open(L, 1);
+    struct shutdown how = { .wait = true, .deadline = FERN_NEVER };
+    int rc = shut_down(L, self, how);
+    if (rc < 0)
+        lfern_raise(L, rc);
+    return 0;
+}
+
+static int executor_gc(lua_State *L)
+{
+    lexecutor *self = check_executor(L, 1);
+    if (self->executor)
+        fern_executor_unref(self->executor);
+    self->executor = NULL;
+    return 0;
+}
+
+static int executor_tostring(lua_State *L)
+{
+    fern_executor_stats stats;
+    fern_executor_inspect(check_executor(L, 1)->executor, &stats);
+    lua_pushfstring(L, "fern.executor (%s%I of %I running, %I in the backlog)",
+                    stats.shut ? "shut down, " : "", (LUAI_UACINT)stats.running,
+                    (LUAI_UACINT)stats.max_workers, (LUAI_UACINT)stats.backlog);
+    return 1;
+}
+
+/* ---- constructor ---- */
+
+static size_t check_max_workers(lua_State *L)
+{
+    static const char *const names[] = { "max_workers", NULL };
+    if (lua_isnoneornil(L, 1))
+        return DEFAULT_WORKERS;
+    luaL_checktype(L, 1, LUA_TTABLE);
+    check_names(L, 1, names);
+    lua_getfield(L, 1, "max_workers");
+    size_t max_workers = lfern_size(L, -1, DEFAULT_WORKERS);
+    luaL_argcheck(L, max_workers > 0, 1, "max_workers must be at least 1");
+    return max_workers;
+}
+
+static int new_executor(lua_State *L)
+{
+    size_t max_workers = check_max_workers(L);
+    lfern *fern = lfern_open(L);
+    fern_crew *crew = lcrew_open(L, fern);
+    lexecutor *self = lua_newuserdatauv(L, sizeof *self, 0);
+    *self = (lexecutor){ .mark = &mark, .fern = fern };
+    luaL_setmetatable(L, LEXECUTOR);
+    int rc = fern_executor_new(crew, max_workers, &self->executor);
+    if (rc < 0)
+        lfern_raise(L, rc);
+    return 1;
+}
+
+void lexecutor_open(lua_State *L)
+{
+    static const luaL_Reg methods[] = {
+        { "submit", executor_submit }, { "shutdown", executor_shutdown },
+        { "__close", executor_close }, { "__gc", executor_gc },
+        { "__tostring", executor_tostring }, { NULL, NULL },
+    };
+    lua_pushcfunction(L, new_executor);
+    lua_setfield(L, -2, "executor");
+    if (luaL_newmetatable(L, LEXECUTOR)) {
+        luaL_setfuncs(L, methods, 0);
+        lua_pushvalue(L, -1);
+        lua_setfield(L, -2, "__index");
+    }
+    lua_setfield(L, -2, "executor_methods");
+}
