@@ -28,7 +28,7 @@ local benchmarks = {
   script("sleepers", table.unpack(sizes)),
   script("imap", ""),
   script("executor", ""),
-  script("fetches", ""),
+  script("web", 10, 100, 200, 1000),
 }
 
 -- ---- rows

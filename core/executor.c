@@ -9,8 +9,7 @@
 #include <stdlib.h>
 
 struct fern_executor {
-    fern_crew *crew;
-    size_t max_workers;
+    fern_executor_options options;
     size_t running;             /* workers taken */
     size_t backlog_count;
     fern_list backlog;          /* of futures */
@@ -22,18 +21,18 @@ struct fern_executor {
 
 static const fern_wait_kind idleness = { .name = "the end of an executor's futures" };
 
-int fern_executor_new(fern_crew *crew, size_t max_workers, fern_executor **out)
+int fern_executor_new(const fern_executor_options *options, fern_executor **out)
 {
-    if (max_workers == 0)
+    if (options->max_workers == 0)
         return -EINVAL;
     fern_executor *executor = malloc(sizeof *executor);
     if (!executor)
         return -ENOMEM;
-    *executor = (fern_executor){ .crew = crew, .max_workers = max_workers, .refs = 1 };
+    *executor = (fern_executor){ .options = *options, .refs = 1 };
     fern_list_init(&executor->backlog);
     fern_list_init(&executor->given);
     fern_list_init(&executor->waiters);
-    fern_crew_ref(crew);
+    fern_crew_ref(options->crew);
     *out = executor;
     return 0;
 }
@@ -49,7 +48,7 @@ static void free_unneeded(fern_executor *executor)
 {
     if (executor->refs > 0 || executor->running > 0)
         return;
-    fern_crew_unref(executor->crew);
+    fern_crew_unref(executor->options.crew);
     free(executor);
 }
 
@@ -90,7 +89,7 @@ void fern_executor_start(fern_executor *executor, fern_worker *worker,
 {
     fern_job job = {
         .run = run_future, .done = future_over, .arg = executor,
-        .file = future->file, .line = future->line,
+        .file = executor->options.file, .line = executor->options.line,
     };
     future->executor = executor;
     future->worker = worker;
@@ -110,7 +109,7 @@ static fern_future *take_backlog(fern_executor *executor)
 
 static int take_worker(fern_executor *executor, fern_worker **out)
 {
-    int rc = fern_crew_take(executor->crew, out);
+    int rc = fern_crew_take(executor->options.crew, out);
     executor->running += rc == 0;
     return rc;
 }
@@ -121,12 +120,20 @@ static void let_go(fern_executor *executor, fern_worker *worker)
     fern_worker_release(worker);
 }
 
+static void tell_dropped(const fern_executor *executor, fern_future *future)
+{
+    if (executor->options.dropped)
+        executor->options.dropped(future);
+}
+
 /* Nobody is left to run the backlog, for this reason. */
 static void give_up(fern_executor *executor, int reason)
 {
     fern_future *future;
-    while ((future = take_backlog(executor)))
+    while ((future = take_backlog(executor))) {
+        tell_dropped(executor, future);
         fern_future_settle(future, FERN_FUTURE_CANCELLED, reason);
+    }
 }
 
 /* New workers for the backlog, if there may be some. While others run, one
@@ -134,7 +141,7 @@ static void give_up(fern_executor *executor, int reason)
 static void hire(fern_executor *executor)
 {
     fern_worker *worker;
-    while (executor->backlog_count > 0 && executor->running < executor->max_workers) {
+    while (executor->backlog_count > 0 && executor->running < executor->options.max_workers) {
         int rc = take_worker(executor, &worker);
         if (rc == 0)
             fern_executor_start(executor, worker, take_backlog(executor));
@@ -154,20 +161,28 @@ static void future_over(fern_worker *worker)
         return;
     }
     let_go(executor, worker);
-    hire(executor);
-    if (executor->running == 0)
-        fern_wake_all(&executor->waiters, 0);
+    if (executor->backlog_count > 0)
+        hire(executor);
+    if (executor->running > 0)
+        return;
+    fern_wake_all(&executor->waiters, 0);
     free_unneeded(executor);
 }
 
 /* ---- submitting ---- */
 
-int fern_executor_take(fern_executor *executor, fern_worker **out)
+int fern_executor_full(const fern_executor *executor)
 {
     if (executor->shut)
         return -ESHUTDOWN;
-    if (executor->running >= executor->max_workers || executor->backlog_count > 0)
-        return 0;
+    return executor->running >= executor->options.max_workers || executor->backlog_count > 0;
+}
+
+int fern_executor_take(fern_executor *executor, fern_worker **out)
+{
+    int full = fern_executor_full(executor);
+    if (full)
+        return full < 0 ? full : 0;
     int rc = take_worker(executor, out);
     if (rc < 0)
         return executor->running > 0 ? 0 : rc;
@@ -202,11 +217,13 @@ int fern_executor_submit(fern_executor *executor, fern_future *future)
 void fern_executor_forget(fern_future *future)
 {
     fern_list_remove(fern_future_node(future));
-    if (future->worker)
+    if (future->worker) {
         future->worker->item = NULL;
-    else if (future->executor)
+        future->worker = NULL;
+    } else if (future->executor) {
         future->executor->backlog_count--;
-    future->worker = NULL;
+        tell_dropped(future->executor, future);
+    }
 }
 
 fern_future *fern_executor_current(void)
@@ -245,7 +262,7 @@ int fern_executor_wait(fern_executor *executor, double deadline)
 void fern_executor_inspect(const fern_executor *executor, fern_executor_stats *stats)
 {
     *stats = (fern_executor_stats){
-        .max_workers = executor->max_workers,
+        .max_workers = executor->options.max_workers,
         .running = executor->running,
         .backlog = executor->backlog_count,
         .shut = executor->shut,

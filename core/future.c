@@ -29,7 +29,8 @@ void fern_future_settle(fern_future *future, fern_future_status status, int resu
 {
     future->status = status;
     future->result = result;
-    fern_wake_all(waiters_of(future), 0);
+    if (!fern_list_empty(waiters_of(future)))
+        fern_wake_all(waiters_of(future), 0);
 }
 
 int fern_future_wait(fern_future *future, double deadline)

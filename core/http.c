@@ -76,25 +76,6 @@ static int fail_url(const struct request *request, int rc)
 
 /* ---- one hop ---- */
 
-static bool is_set(const char *variable)
-{
-    const char *value = getenv(variable);
-    return value && value[0];
-}
-
-/* As libcurl sees it; "HTTP_PROXY" it ignores, for a CGI program's client
-   could set that. */
-static bool goes_by_proxy(const fern_http_hop *hop)
-{
-    if (hop->options->proxy)
-        return hop->options->proxy[0];
-    if (is_set("all_proxy") || is_set("ALL_PROXY"))
-        return true;
-    if (hop->origin->secure)
-        return is_set("https_proxy") || is_set("HTTPS_PROXY");
-    return is_set("http_proxy");
-}
-
 static int set_hop(struct request *request, const char *url)
 {
     fern_http_hop *hop = &request->hop;
@@ -105,7 +86,6 @@ static int set_hop(struct request *request, const char *url)
     fern_http_origin_unref(hop->origin);
     hop->origin = origin;
     hop->url = url;
-    hop->proxied = goes_by_proxy(hop);
     if (!request->first)
         request->first = fern_http_origin_ref(origin);
     hop->foreign = !fern_http_origin_same(request->first, origin);
@@ -114,11 +94,12 @@ static int set_hop(struct request *request, const char *url)
     return 0;
 }
 
-/* Parks. The host's addresses, if they are ours to find. */
+/* Parks. The host's addresses, if they are ours to find: where a proxy may be
+   asked, libcurl knows whether it is, and looks up what it needs. */
 static int look_up(struct request *request)
 {
     fern_http_hop *hop = &request->hop;
-    if (hop->proxied || hop->origin->numeric)
+    if (!hop->proxy || hop->proxy[0] || hop->origin->numeric)
         return 0;
     return fern_http_names_find(fern_http_multi_names(request->multi), hop->origin->host,
                                 hop->origin->port, request->deadline, &hop->name);
@@ -180,6 +161,8 @@ static int conclude(struct request *request, fern_http_transfer *transfer,
 {
     if (transfer->rc < 0)
         return fail(request, transfer->rc, transfer->error);
+    if (!transfer->answer)
+        return fail(request, FERN_EPROTO_HTTP, NULL);
     long status = 0;
     char *url = NULL, *target = NULL;
     curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &status);
@@ -224,6 +207,9 @@ int fern_http_request(const fern_http_options *options, double deadline,
     if (rc < 0)
         return fail(&request, rc, NULL);
     request.hop.options = options;
+    request.hop.proxy = options->proxy;
+    if (!options->proxy && !fern_http_multi_proxied(request.multi))
+        request.hop.proxy = "";
     request.hop.method = options->method ? options->method : options->body ? "POST" : "GET";
     rc = set_hop(&request, options->url);
     rc = rc < 0 ? fail_url(&request, rc) : run(&request, out);
@@ -237,10 +223,6 @@ void fern_http_response_free(fern_http_response *response)
 {
     if (!response)
         return;
-    fern_http_answer *answer = fern_list_entry(response, fern_http_answer, public);
-    fern_http_multi *multi = fern_http_multi_here();
-    if (multi)
-        fern_http_multi_spare(multi, answer);
-    else
-        fern_http_answer_free(answer);
+    fern_http_spare_give(fern_http_multi_spare(),
+                         fern_list_entry(response, fern_http_answer, public));
 }

@@ -11,6 +11,7 @@ enum {
     BELIEVED = 1024 * 1024,     /* of a length that a server announces; beyond,
                                    the body grows as it comes */
     USUAL = 64 * 1024,          /* buffers up to here are kept for the next */
+    SPARE = 64,                 /* answers that are kept */
 };
 
 /* ---- buffers ---- */
@@ -183,17 +184,18 @@ const char *fern_http_response_header(const fern_http_response *response,
     return NULL;
 }
 
-/* ---- new, clear, free ---- */
+/* ---- spare ones ---- */
 
-fern_http_answer *fern_http_answer_new(void)
+static void free_answer(fern_http_answer *answer)
 {
-    fern_http_answer *answer = calloc(1, sizeof *answer);
-    if (answer)
-        fern_list_init(&answer->node);
-    return answer;
+    free(answer->head.data);
+    free(answer->body.data);
+    free(answer->url.data);
+    free(answer);
 }
 
-void fern_http_answer_clear(fern_http_answer *answer)
+/* Forget what was received, but keep buffers of a usual size. */
+static void clear(fern_http_answer *answer)
 {
     begin_head(answer);
     answer->received = 0;
@@ -202,12 +204,37 @@ void fern_http_answer_clear(fern_http_answer *answer)
     empty(&answer->url);
 }
 
-void fern_http_answer_free(fern_http_answer *answer)
+void fern_http_spare_init(fern_http_spare *spare)
+{
+    fern_list_init(&spare->list);
+    spare->count = 0;
+}
+
+void fern_http_spare_deinit(fern_http_spare *spare)
+{
+    fern_list *node;
+    while ((node = fern_list_take(&spare->list)))
+        free_answer(fern_list_entry(node, fern_http_answer, node));
+}
+
+fern_http_answer *fern_http_spare_take(fern_http_spare *spare)
+{
+    fern_list *node = fern_list_take(&spare->list);
+    if (!node)
+        return calloc(1, sizeof(fern_http_answer));
+    spare->count--;
+    return fern_list_entry(node, fern_http_answer, node);
+}
+
+void fern_http_spare_give(fern_http_spare *spare, fern_http_answer *answer)
 {
     if (!answer)
         return;
-    free(answer->head.data);
-    free(answer->body.data);
-    free(answer->url.data);
-    free(answer);
+    if (!spare || spare->count == SPARE) {
+        free_answer(answer);
+        return;
+    }
+    clear(answer);
+    fern_list_prepend(&spare->list, &answer->node);
+    spare->count++;
 }

@@ -28,11 +28,20 @@ typedef struct fern_http_answer {
     bool head_ended;            /* its empty line has come */
 } fern_http_answer;
 
-fern_http_answer *fern_http_answer_new(void);
-void fern_http_answer_free(fern_http_answer *answer);
+/* Answers to be used again, the one last given first. */
+typedef struct fern_http_spare {
+    fern_list list;
+    size_t count;
+} fern_http_spare;
 
-/* Forget what was received, but keep buffers of a usual size. */
-void fern_http_answer_clear(fern_http_answer *answer);
+void fern_http_spare_init(fern_http_spare *spare);
+void fern_http_spare_deinit(fern_http_spare *spare);
+
+/* An empty answer, or NULL. */
+fern_http_answer *fern_http_spare_take(fern_http_spare *spare);
+
+/* Take `answer` (or NULL) back; without `spare` it is freed. */
+void fern_http_spare_give(fern_http_spare *spare, fern_http_answer *answer);
 
 /* Take one line of a head. Returns 0, -ENOMEM, or FERN_EPROTO_HTTP when it
    is too much. */

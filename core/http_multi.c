@@ -14,7 +14,6 @@
 
 enum {
     IDLE_MAX = 256,             /* handles kept for the next requests */
-    SPARE_MAX = 64,             /* answers kept likewise */
     CONNECTIONS_MAX = 512,      /* kept open for the next requests */
 };
 
@@ -25,11 +24,11 @@ struct fern_http_multi {
     double due;                 /* when libcurl wants a call */
     fern_list starting, running, stopping, idle;
     size_t idle_count;
-    fern_list spare;            /* answers */
-    size_t spare_count;
+    fern_http_spare spare;
     fern_http_names names;
     fern_http_origins origins;
     bool tls;                   /* connections may write by way of OpenSSL */
+    bool proxied;               /* the environment names a proxy */
 };
 
 static const char key;
@@ -70,9 +69,6 @@ static void recycle(fern_http_multi *multi, fern_http_transfer *transfer)
         fern_http_transfer_free(transfer);
         return;
     }
-    if (transfer->answer)
-        fern_http_multi_spare(multi, transfer->answer);
-    transfer->answer = NULL;
     fern_http_transfer_clear(transfer);
     fern_list_prepend(&multi->idle, &transfer->node);
     multi->idle_count++;
@@ -199,48 +195,13 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *so
 
 /* ---- on the caller's stack ---- */
 
-static fern_http_answer *take_answer(fern_http_multi *multi)
-{
-    fern_list *node = fern_list_take(&multi->spare);
-    if (!node)
-        return fern_http_answer_new();
-    multi->spare_count--;
-    return fern_list_entry(node, fern_http_answer, node);
-}
-
-void fern_http_multi_spare(fern_http_multi *multi, fern_http_answer *answer)
-{
-    if (multi->spare_count >= SPARE_MAX) {
-        fern_http_answer_free(answer);
-        return;
-    }
-    fern_http_answer_clear(answer);
-    fern_list_prepend(&multi->spare, &answer->node);
-    multi->spare_count++;
-}
-
-static int take_idle(fern_http_multi *multi, fern_http_transfer **out)
+static int take(fern_http_multi *multi, fern_http_transfer **out)
 {
     fern_list *node = fern_list_take(&multi->idle);
     if (!node)
-        return fern_http_transfer_new(out);
+        return fern_http_transfer_new(&multi->spare, out);
     multi->idle_count--;
     *out = fern_list_entry(node, fern_http_transfer, node);
-    return 0;
-}
-
-static int take(fern_http_multi *multi, fern_http_transfer **out)
-{
-    fern_http_transfer *transfer;
-    int rc = take_idle(multi, &transfer);
-    if (rc < 0)
-        return rc;
-    transfer->answer = take_answer(multi);
-    if (!transfer->answer) {
-        recycle(multi, transfer);
-        return -ENOMEM;
-    }
-    *out = transfer;
     return 0;
 }
 
@@ -270,7 +231,7 @@ int fern_http_multi_perform(fern_http_multi *multi, const fern_http_hop *hop,
     transfer->thread = fern_current();
     transfer->state = FERN_HTTP_STARTING;
     fern_list_append(&multi->starting, &transfer->node);
-    multi->tls |= hop->proxied || hop->origin->secure;
+    multi->tls |= hop->origin->secure || !hop->proxy || hop->proxy[0];
     set_timer(multi, 0);
     fern_hub_hold(multi->hub);
     while (rc == 0 && transfer->state != FERN_HTTP_DONE)
@@ -288,6 +249,11 @@ void fern_http_multi_release(fern_http_multi *multi, fern_http_transfer *transfe
     recycle(multi, transfer);
 }
 
+bool fern_http_multi_proxied(const fern_http_multi *multi)
+{
+    return multi->proxied;
+}
+
 fern_http_names *fern_http_multi_names(fern_http_multi *multi)
 {
     return &multi->names;
@@ -299,13 +265,6 @@ fern_http_origins *fern_http_multi_origins(fern_http_multi *multi)
 }
 
 /* ---- open and close ---- */
-
-static void free_spare(fern_http_multi *multi)
-{
-    fern_list *node;
-    while ((node = fern_list_take(&multi->spare)))
-        fern_http_answer_free(fern_list_entry(node, fern_http_answer, node));
-}
 
 static void stop_all(fern_http_multi *multi, fern_list *transfers, bool added)
 {
@@ -330,7 +289,7 @@ static void close_multi(void *arg)
     stop_all(multi, &multi->idle, false);
     curl_multi_cleanup(multi->curl);
     release_sigpipe(multi, &old);
-    free_spare(multi);
+    fern_http_spare_deinit(&multi->spare);
     fern_http_names_deinit(&multi->names);
     fern_http_origins_deinit(&multi->origins);
     fern_timer_stop(&multi->timer);
@@ -342,9 +301,24 @@ static void init_curl(void)
     curl_global_init(CURL_GLOBAL_DEFAULT);
 }
 
+/* "HTTP_PROXY" does not count: the client of a CGI program could set it. */
+static bool names_a_proxy(void)
+{
+    static const char *const variables[] = {
+        "http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", NULL,
+    };
+    for (const char *const *variable = variables; *variable; variable++) {
+        const char *value = getenv(*variable);
+        if (value && value[0])
+            return true;
+    }
+    return false;
+}
+
 static void init_multi(fern_http_multi *multi, fern_hub *hub)
 {
     multi->hub = hub;
+    multi->proxied = names_a_proxy();
     multi->due = FERN_NEVER;
     multi->timer.fn = on_timer;
     multi->timer.aside = true;
@@ -352,7 +326,7 @@ static void init_multi(fern_http_multi *multi, fern_hub *hub)
     fern_list_init(&multi->running);
     fern_list_init(&multi->stopping);
     fern_list_init(&multi->idle);
-    fern_list_init(&multi->spare);
+    fern_http_spare_init(&multi->spare);
     fern_http_names_init(&multi->names);
 }
 
@@ -398,10 +372,11 @@ free_multi:
     return rc;
 }
 
-fern_http_multi *fern_http_multi_here(void)
+fern_http_spare *fern_http_multi_spare(void)
 {
     fern_hub *hub = fern_hub_current();
-    return hub ? fern_hub_kept(hub, &key) : NULL;
+    fern_http_multi *multi = hub ? fern_hub_kept(hub, &key) : NULL;
+    return multi ? &multi->spare : NULL;
 }
 
 int fern_http_multi_get(fern_http_multi **out)

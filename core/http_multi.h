@@ -14,8 +14,11 @@ typedef struct fern_http_multi fern_http_multi;
    Returns 0, -EDEADLK without a hub, or -ENOMEM. */
 int fern_http_multi_get(fern_http_multi **out);
 
-/* The current hub's if it has one, or NULL. */
-fern_http_multi *fern_http_multi_here(void);
+/* The current hub's answers to be used again, or NULL. */
+fern_http_spare *fern_http_multi_spare(void);
+
+/* Does the environment name a proxy? Looked at once. */
+bool fern_http_multi_proxied(const fern_http_multi *multi);
 
 /* What is known to all requests. */
 fern_http_names *fern_http_multi_names(fern_http_multi *multi);
@@ -26,8 +29,5 @@ fern_http_origins *fern_http_multi_origins(fern_http_multi *multi);
 int fern_http_multi_perform(fern_http_multi *multi, const fern_http_hop *hop,
                             double deadline, fern_http_transfer **out);
 void fern_http_multi_release(fern_http_multi *multi, fern_http_transfer *transfer);
-
-/* Keep `answer`, which nobody needs any more, for the next transfer. */
-void fern_http_multi_spare(fern_http_multi *multi, fern_http_answer *answer);
 
 #endif

@@ -13,11 +13,22 @@
 
 /* ---- what libcurl tells us ---- */
 
+/* As late as this: of hundreds of requests that wait for an answer at once,
+   few are getting one, and those use the same warm buffers. */
+static int take_line(fern_http_transfer *transfer, const char *data, size_t size)
+{
+    if (!transfer->answer)
+        transfer->answer = fern_http_spare_take(transfer->spare);
+    if (!transfer->answer)
+        return -ENOMEM;
+    return fern_http_answer_line(transfer->answer, data, size);
+}
+
 static size_t on_line(char *data, size_t one, size_t size, void *arg)
 {
     fern_http_transfer *transfer = arg;
     (void)one;
-    transfer->rc = fern_http_answer_line(transfer->answer, data, size);
+    transfer->rc = take_line(transfer, data, size);
     if (transfer->rc == FERN_EPROTO_HTTP)
         snprintf(transfer->error, sizeof transfer->error, "too many headers");
     return transfer->rc < 0 ? 0 : size;
@@ -240,7 +251,7 @@ static CURLcode set_route(fern_http_transfer *transfer, const fern_http_hop *hop
     if (hop->name)
         hop->name->refs++;
     code |= curl_easy_setopt(easy, CURLOPT_RESOLVE, resolve);
-    code |= curl_easy_setopt(easy, CURLOPT_PROXY, hop->options->proxy);
+    code |= curl_easy_setopt(easy, CURLOPT_PROXY, hop->proxy);
     code |= curl_easy_setopt(easy, CURLOPT_USERNAME, hop->user);
     return code | curl_easy_setopt(easy, CURLOPT_PASSWORD, hop->password);
 }
@@ -330,12 +341,13 @@ void fern_http_transfer_finish(fern_http_transfer *transfer, CURLcode code)
 
 /* ---- new, clear, free ---- */
 
-int fern_http_transfer_new(fern_http_transfer **out)
+int fern_http_transfer_new(fern_http_spare *spare, fern_http_transfer **out)
 {
     fern_http_transfer *transfer = calloc(1, sizeof *transfer);
     if (!transfer)
         return -ENOMEM;
     fern_list_init(&transfer->node);
+    transfer->spare = spare;
     transfer->easy = curl_easy_init();
     if (!transfer->easy || set_constants(transfer)) {
         fern_http_transfer_free(transfer);
@@ -347,7 +359,7 @@ int fern_http_transfer_new(fern_http_transfer **out)
 
 void fern_http_transfer_clear(fern_http_transfer *transfer)
 {
-    fern_http_answer_free(transfer->answer);
+    fern_http_spare_give(transfer->spare, transfer->answer);
     curl_slist_free_all(transfer->headers);
     fern_http_name_unref(transfer->name);
     transfer->answer = NULL;

@@ -22,7 +22,7 @@ typedef struct fern_http_hop {
     bool foreign;               /* it goes elsewhere than the caller asked */
     const char *user, *password;
     fern_http_name *name;       /* NULL: libcurl knows, or finds out */
-    bool proxied;
+    const char *proxy;          /* its URL, "": none; NULL: see the environment */
 } fern_http_hop;
 
 typedef enum fern_http_state {
@@ -43,12 +43,13 @@ typedef struct fern_http_transfer {
     struct curl_slist resolve;
     fern_http_name *name;       /* a reference: `resolve` points into it */
     bool own_cafile;            /* the handle has been told of one */
-    fern_http_answer *answer;   /* NULL while idle */
+    fern_http_spare *spare;     /* where answers come from and go to */
+    fern_http_answer *answer;   /* NULL until its first line has come */
     int rc;                     /* why we stopped it; when done, its outcome */
     char error[CURL_ERROR_SIZE];
 } fern_http_transfer;
 
-int fern_http_transfer_new(fern_http_transfer **out);
+int fern_http_transfer_new(fern_http_spare *spare, fern_http_transfer **out);
 void fern_http_transfer_free(fern_http_transfer *transfer);
 
 /* Get the handle ready to send transfer->hop. Returns 0 or an error. */

@@ -250,8 +250,8 @@ static void hosted_turn(void *arg)
 
 void fern_hub_settle(fern_hub *hub)
 {
-    if (!hub->hosted)
-        return;
+    if (!hub->hosted || hub->turning)
+        return;                 /* our turn ends with this */
     bool ready = !fern_list_empty(&hub->ready);
     fern_loop_busy(hub->loop, ready);
     fern_loop_keep(hub->loop, hub->holds > 0);
@@ -273,22 +273,25 @@ void fern_hub_post(fern_hub *hub, fern_post *post)
 void fern_hub_interrupt_main(fern_hub *hub, int rc)
 {
     atomic_store(&hub->main_rc, rc);
-    fern_loop_wake(hub->loop);
+    if (rc < 0) {
+        fern_loop_wake(hub->loop);
+    } else if (hub->main) {
+        hub->main->pending_rc = 0;
+        fern_interrupt_settle(hub->main);
+    }
 }
 
 void fern_hub_hold(fern_hub *hub)
 {
     hub->holds++;
-    if (!hub->turning)
-        fern_hub_settle(hub);
+    fern_hub_settle(hub);
 }
 
 void fern_hub_unhold(fern_hub *hub)
 {
     FERN_ASSERT(hub->holds > 0);
     hub->holds--;
-    if (!hub->turning)
-        fern_hub_settle(hub);
+    fern_hub_settle(hub);
 }
 
 int fern_hub_call_main(fern_hub *hub, void (*fn)(void *arg), void *arg)
@@ -608,6 +611,11 @@ fern_thread *fern_hub_main(fern_hub *hub)
 bool fern_hub_forked(const fern_hub *hub)
 {
     return hub->forked;
+}
+
+uint64_t fern_hub_polls(const fern_hub *hub)
+{
+    return hub->polls;
 }
 
 size_t fern_hub_alive(const fern_hub *hub)

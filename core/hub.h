@@ -94,7 +94,7 @@ fern_context *fern_hub_bury(fern_hub *hub, fern_thread *thread);
    wake those in waitall whose wait is over. */
 void fern_hub_check_waitall(fern_hub *hub);
 
-/* On a host's loop: tell it what we wait for. */
+/* On a host's loop, outside of our turn: tell it what we wait for. */
 void fern_hub_settle(fern_hub *hub);
 
 #endif

@@ -66,54 +66,67 @@ static int force_deadline(fern_thread *self, fern_deadline *deadline)
     return -ETIMEDOUT;
 }
 
-static void lower(fern_heed *heed, double limit, fern_deadline *cause, bool grace)
+static void lower(fern_thread *self, double limit, fern_deadline *cause, bool grace)
 {
-    if (limit >= heed->limit)
+    if (limit >= self->heed.limit)
         return;
-    heed->limit = limit;
-    heed->cause = cause;
-    heed->grace = grace;
+    self->heed.limit = limit;
+    self->heed.cause = cause;
+    self->heed.grace = grace;
 }
 
 /* Step 2: park, but no longer than what is left of the grace. */
-static int park_in_grace(fern_heed *heed, fern_deadline *cause, double grace)
+static int park_in_grace(fern_thread *self, fern_deadline *cause, double grace)
 {
-    lower(heed, heed->parked_at + grace, cause, true);
+    lower(self, self->heed.parked_at + grace, cause, true);
     return 0;
 }
 
-static int heed_kill(fern_thread *self, fern_heed *heed)
+static int heed_kill(fern_thread *self)
 {
     if (self->kill_stage == PENDING)
         return deliver_kill(self);
     if (self->kill_stage == GRACE && self->kill_grace > 0)
-        return park_in_grace(heed, NULL, self->kill_grace);
+        return park_in_grace(self, NULL, self->kill_grace);
     fern_hub_yield(self->hub, self);
     return force_kill(self);
 }
 
-static int heed_expired(fern_thread *self, fern_heed *heed, fern_deadline *deadline)
+/* Others may have closed it, and freed it, while we were not running. */
+static bool is_open(const fern_thread *self, const fern_deadline *deadline)
+{
+    const fern_list *node = self->deadlines.next;
+    while (node != &self->deadlines && entry_of(node) != deadline)
+        node = node->next;
+    return node != &self->deadlines;
+}
+
+static int heed_expired(fern_thread *self, fern_deadline *deadline)
 {
     if (deadline->stage == PENDING)
         return deliver_deadline(self, deadline);
     if (deadline->stage == GRACE && deadline->grace > 0)
-        return park_in_grace(heed, deadline, deadline->grace);
+        return park_in_grace(self, deadline, deadline->grace);
     fern_hub_yield(self->hub, self);
-    return force_deadline(self, deadline);
+    if (is_open(self, deadline))
+        return force_deadline(self, deadline);
+    return fern_interrupt_before(self, self->heed.until);
 }
 
-static int heed_deadlines(fern_thread *self, fern_heed *heed)
+/* Lower the limit to the deadlines that are still to come. Returns the one
+   that governs because it has passed, or NULL. */
+static fern_deadline *find_expired(fern_thread *self)
 {
     fern_list *node = self->deadlines.next;
     for (; node != &self->deadlines; node = node->next) {
         fern_deadline *deadline = entry_of(node);
         if (!applies(self, deadline))
             continue;
-        if (deadline->at <= heed->parked_at)
-            return heed_expired(self, heed, deadline);
-        lower(heed, deadline->at, deadline, false);
+        if (deadline->at <= self->heed.parked_at)
+            return deadline;
+        lower(self, deadline->at, deadline, false);
     }
-    return 0;
+    return NULL;
 }
 
 static void call_main(fern_thread *self)
@@ -126,10 +139,15 @@ static void call_main(fern_thread *self)
     fn(hub->main_call_arg);
 }
 
-int fern_interrupt_before(fern_thread *self, double deadline, fern_heed *heed)
+static void begin_heeding(fern_thread *self, double deadline, double now)
+{
+    self->heed = (struct fern_heed){ .until = deadline, .limit = deadline, .parked_at = now };
+}
+
+int fern_interrupt_before(fern_thread *self, double deadline)
 {
     call_main(self);
-    *heed = (fern_heed){ .limit = deadline, .parked_at = fern_now() };
+    begin_heeding(self, deadline, fern_now());
     if (self->pending_rc) {
         int rc = self->pending_rc;
         self->pending_rc = 0;
@@ -139,16 +157,17 @@ int fern_interrupt_before(fern_thread *self, double deadline, fern_heed *heed)
     if (self->shield)
         return 0;
     if (self->killed) {
-        int rc = heed_kill(self, heed);
+        int rc = heed_kill(self);
         if (rc < 0)
             return rc;
     }
-    return heed_deadlines(self, heed);
+    fern_deadline *expired = find_expired(self);
+    return expired ? heed_expired(self, expired) : 0;
 }
 
-static void spend_grace(fern_thread *self, const fern_heed *heed)
+static void spend_grace(fern_thread *self)
 {
-    double spent = fern_now() - heed->parked_at;
+    double spent = fern_now() - self->heed.parked_at;
     if (self->killed && self->kill_stage == GRACE)
         self->kill_grace -= spent;
     fern_list *node = self->deadlines.next;
@@ -158,29 +177,45 @@ static void spend_grace(fern_thread *self, const fern_heed *heed)
 }
 
 /* The wait ran into what we heeded, not into its own deadline. */
-static int limit_reached(fern_thread *self, const fern_heed *heed)
+static int limit_reached(fern_thread *self)
 {
-    fern_deadline *cause = heed->cause;
-    if (!heed->grace)
+    fern_deadline *cause = self->heed.cause;
+    if (!self->heed.grace)
         return deliver_deadline(self, cause);
     return cause ? force_deadline(self, cause) : force_kill(self);
 }
 
-int fern_interrupt_after(fern_thread *self, const fern_heed *heed, int rc,
-                         bool hands_over)
+int fern_interrupt_after(fern_thread *self, bool heeded, int rc, bool hands_over)
 {
     call_main(self);
     self->expired = NULL;
-    if (heed)
-        spend_grace(self, heed);
+    if (heeded)
+        spend_grace(self);
     if (self->shield)
         return rc;
     bool kill_pending = self->killed && self->kill_stage == PENDING;
     if (kill_pending && (rc == -ECANCELED || rc == -ETIMEDOUT || (rc >= 0 && !hands_over)))
         return deliver_kill(self);
-    if (rc == -ETIMEDOUT && heed && (heed->cause || heed->grace))
-        return limit_reached(self, heed);
+    if (rc == -ETIMEDOUT && heeded && (self->heed.cause || self->heed.grace))
+        return limit_reached(self);
     return rc;
+}
+
+/* The deadline that limits the wait of `thread` is closed: wait on, until
+   the next limit. */
+static void forget_cause(fern_thread *thread)
+{
+    begin_heeding(thread, thread->heed.until, thread->heed.parked_at);
+    if (!thread->waiting)
+        return;
+    if (thread->killed && thread->kill_stage == GRACE)
+        park_in_grace(thread, NULL, thread->kill_grace);
+    fern_deadline *expired = find_expired(thread);
+    if (expired)
+        park_in_grace(thread, expired, expired->grace);
+    fern_timers_stop(&thread->hub->timers, &thread->timer);
+    if (thread->heed.limit < FERN_NEVER)
+        fern_timers_place(&thread->hub->timers, &thread->timer, thread->heed.limit);
 }
 
 void fern_interrupt_settle(fern_thread *thread)
@@ -208,7 +243,7 @@ int fern_deadline_open(fern_deadline *deadline, double at, void *state)
     fern_thread *self = fern_current();
     if (!self)
         return -EDEADLK;
-    *deadline = (fern_deadline){ .at = at, .state = state, .open = true };
+    *deadline = (fern_deadline){ .at = at, .state = state, .thread = self, .open = true };
     fern_list_init(node_of(deadline));
     fern_list_prepend(&self->deadlines, node_of(deadline));
     self->attention = true;
@@ -219,15 +254,14 @@ void fern_deadline_close(fern_deadline *deadline)
 {
     if (!deadline->open)
         return;
+    fern_thread *thread = deadline->thread;
     deadline->open = false;
     fern_list_remove(node_of(deadline));
-    fern_thread *self = fern_current();
-    if (!self)
-        return;
-    if (self->expired == deadline)
-        self->expired = NULL;
-    if (!self->ended)
-        fern_interrupt_settle(self);
+    if (thread->expired == deadline)
+        thread->expired = NULL;
+    if (thread->heed.cause == deadline)
+        forget_cause(thread);
+    fern_interrupt_settle(thread);
 }
 
 void fern_shield_open(void)

@@ -13,22 +13,13 @@
 
 #include "thread.h"
 
-/* One wait of a thread that has interrupts to heed. */
-typedef struct fern_heed {
-    double limit;               /* when to wake up at the latest */
-    double parked_at;
-    fern_deadline *cause;       /* whose time `limit` is, or whose grace */
-    bool grace;                 /* `limit` is the end of a grace */
-} fern_heed;
-
 /* To be called before parking, when thread->attention. Returns 0 and fills
-   `heed` for a wait until `deadline`, or what the parking call returns. */
-int fern_interrupt_before(fern_thread *self, double deadline, fern_heed *heed);
+   thread->heed for a wait until `deadline`, or what the parking call returns. */
+int fern_interrupt_before(fern_thread *self, double deadline);
 
-/* To be called after parking with what the wait said (rc); `heed` is NULL if
-   there was nothing to heed before. Returns what the call returns. */
-int fern_interrupt_after(fern_thread *self, const fern_heed *heed, int rc,
-                         bool hands_over);
+/* To be called after parking with what the wait said (rc); `heeded` tells
+   whether there was something to heed before. Returns what the call returns. */
+int fern_interrupt_after(fern_thread *self, bool heeded, int rc, bool hands_over);
 
 /* Keep thread->attention true to what there is to heed. */
 void fern_interrupt_settle(fern_thread *thread);

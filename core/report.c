@@ -82,7 +82,10 @@ void fern_report_cancel(fern_thread *thread)
 {
     if (fern_list_empty(&thread->unasked))
         return;
+    fern_hub *hub = thread->hub;
     fern_list_remove(&thread->unasked);
+    if (fern_list_empty(&hub->unasked))
+        fern_timers_stop(&hub->timers, &hub->unasked_timer);
     let_go(thread);
 }
 

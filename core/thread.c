@@ -281,8 +281,10 @@ static void end_unbegun(fern_thread *thread)
     fern_hub *hub = thread->hub;
     fern_thread_ref(thread);
     finish(thread, -ECANCELED);
-    if (thread->timer.index)
+    if (thread->timer.index) {
         fern_timers_stop(&hub->timers, &thread->timer);
+        fern_hub_settle(hub);
+    }
     fern_list_remove(&thread->queue);
     if (!fern_list_empty(&thread->links)) {
         fern_hub_ready(hub, thread);
@@ -346,6 +348,7 @@ static void start(fern_hub *hub, fern_thread *thread, double at)
         thread->timer.fn = late_start;
         if (at < FERN_NEVER)
             fern_timers_place(&hub->timers, &thread->timer, at);
+        fern_hub_settle(hub);
     } else {
         fern_hub_ready(hub, thread);
     }
@@ -642,10 +645,12 @@ bool fern_thread_killed(const fern_thread *thread)
 
 void fern_thread_describe(const fern_thread *thread, char *buffer, size_t size)
 {
-    if (thread->waiting && thread->kind->describe)
+    /* A thread that was told of a deadlock: what it waited for. */
+    bool waits = thread->waiting || (!thread->ended && thread->rc == -EDEADLK);
+    if (waits && thread->kind->describe)
         thread->kind->describe(thread->object, buffer, size);
     else
-        fern_report_copy(buffer, size, thread->waiting ? thread->kind->name :
+        fern_report_copy(buffer, size, waits ? thread->kind->name :
                          fern_status_name(fern_thread_status(thread)));
 }
 

@@ -39,6 +39,13 @@ struct fern_thread {
     double kill_grace;          /* seconds of parking left to a killed thread */
     fern_list deadlines;        /* fern_deadline, innermost first */
     fern_deadline *expired;     /* what fern_thread_interrupted tells */
+    struct fern_heed {          /* of the wait it is in, if it heeds something */
+        double until;           /* the wait's own deadline */
+        double limit;           /* when to wake up at the latest */
+        double parked_at;
+        fern_deadline *cause;   /* whose time `limit` is, or whose grace */
+        bool grace;             /* `limit` is the end of a grace */
+    } heed;
 
     fern_body *body;
     void *arg;

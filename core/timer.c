@@ -162,11 +162,16 @@ void fern_timers_run(fern_timers *timers, double now)
 
 int fern_timer_start(fern_timer *timer, double at)
 {
-    return fern_timers_start(&fern_hub_here->timers, timer, at);
+    fern_hub *hub = fern_hub_here;
+    int rc = fern_timers_start(&hub->timers, timer, at);
+    fern_hub_settle(hub);
+    return rc;
 }
 
 void fern_timer_stop(fern_timer *timer)
 {
-    if (timer->index)
-        fern_timers_stop(&fern_hub_here->timers, timer);
+    if (!timer->index)
+        return;
+    fern_timers_stop(&fern_hub_here->timers, timer);
+    fern_hub_settle(fern_hub_here);
 }

@@ -47,14 +47,13 @@ static int park(fern_thread *self, fern_list *waiters, const fern_wait_kind *kin
 static int wait_heeding(fern_thread *self, fern_list *waiters, const fern_wait_kind *kind,
                         const void *object, double deadline)
 {
-    fern_heed heed;
-    int rc = fern_interrupt_before(self, deadline, &heed);
+    int rc = fern_interrupt_before(self, deadline);
     if (rc < 0)
         return rc;
     rc = -ETIMEDOUT;
-    if (heed.limit > heed.parked_at)
-        rc = park(self, waiters, kind, object, heed.limit);
-    return fern_interrupt_after(self, &heed, rc, kind->hands_over);
+    if (self->heed.limit > self->heed.parked_at)
+        rc = park(self, waiters, kind, object, self->heed.limit);
+    return fern_interrupt_after(self, true, rc, kind->hands_over);
 }
 
 int fern_wait(fern_list *waiters, const fern_wait_kind *kind,
@@ -71,18 +70,17 @@ int fern_wait(fern_list *waiters, const fern_wait_kind *kind,
         return -ETIMEDOUT;
     rc = park(self, waiters, kind, object, deadline);
     if (self->attention)
-        return fern_interrupt_after(self, NULL, rc, kind->hands_over);
+        return fern_interrupt_after(self, false, rc, kind->hands_over);
     return rc;
 }
 
 static int yield_heeding(fern_thread *self)
 {
-    fern_heed heed;
-    int rc = fern_interrupt_before(self, FERN_NEVER, &heed);
+    int rc = fern_interrupt_before(self, FERN_NEVER);
     if (rc < 0)
         return rc;
     fern_hub_yield(self->hub, self);
-    return fern_interrupt_after(self, &heed, 0, false);
+    return fern_interrupt_after(self, true, 0, false);
 }
 
 static inline int yield(fern_thread *self)
@@ -91,7 +89,7 @@ static inline int yield(fern_thread *self)
         return yield_heeding(self);
     fern_hub_yield(self->hub, self);
     if (self->attention)
-        return fern_interrupt_after(self, NULL, 0, false);
+        return fern_interrupt_after(self, false, 0, false);
     return 0;
 }
 
@@ -128,8 +126,7 @@ int fern_breathe(void)
     if (rc < 0)
         return rc;
     if (self->attention) {
-        fern_heed heed;
-        rc = fern_interrupt_before(self, FERN_NEVER, &heed);
+        rc = fern_interrupt_before(self, FERN_NEVER);
         if (rc < 0)
             return rc;
     }

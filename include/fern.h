@@ -108,7 +108,7 @@ FERN_API int fern_hub_waitall(fern_hub *hub, double deadline);
 
 /* Any context, signal handlers included: make the hub wake its main thread
    with `rc` (negative) when next it runs; a main thread that is not parked
-   gets it at its next parking call. */
+   gets it at its next parking call. On the hub's OS thread, 0 takes it back. */
 FERN_API void fern_hub_interrupt_main(fern_hub *hub, int rc);
 
 /* Parks. Run `fn(arg)` on the main thread's own stack, wherever it is
@@ -116,6 +116,9 @@ FERN_API void fern_hub_interrupt_main(fern_hub *hub, int rc);
    process. Does not return if fn does not; -ECANCELED if fn kills the
    caller. */
 FERN_API int fern_hub_call_main(fern_hub *hub, void (*fn)(void *arg), void *arg);
+
+/* How often the hub has polled: unchanged, hardly any time has passed. */
+FERN_API uint64_t fern_hub_polls(const fern_hub *hub);
 
 /* Threads that have not ended, the main one not counted. */
 FERN_API size_t fern_hub_alive(const fern_hub *hub);
@@ -301,11 +304,13 @@ FERN_API void *fern_local_get(const void *key);
 
 /* A deadline around whatever the current thread does until it is closed.
    The innermost one that has passed gets the timeout; they may be closed in
-   any order. The storage is the caller's; the thread's end closes it too. */
+   any order, by any thread of the hub. The storage is the caller's; the
+   thread's end closes it too. */
 typedef struct fern_deadline {
     double at;
     void *state;                /* for fern_host.deadline_applies */
-    struct { void *next, *prev; } node;         /* the rest is ours */
+    fern_thread *thread;        /* this and the rest is ours */
+    struct { void *next, *prev; } node;
     double grace;
     unsigned char stage;
     bool muted, open;
@@ -582,8 +587,6 @@ struct fern_future {
     fern_worker *worker;        /* that it was given to; NULL before and after */
     /* In a worker's thread, with its data; returns as a fern_body does. */
     int (*run)(fern_future *future, void *data);
-    const char *file;           /* as in fern_spawn_options; set before submission */
-    int line;
     int result;                 /* once done; of a cancelled one, why: -ECANCELED */
     fern_future_status status;
 };
@@ -609,7 +612,16 @@ FERN_API bool fern_future_done(const fern_future *future);
    time, in the order of submission. It lives until it is unreferenced and its
    last future is done. When its crew has been closed, nothing can be submitted
    any more. Returns 0, -EINVAL or -ENOMEM. */
-FERN_API int fern_executor_new(fern_crew *crew, size_t max_workers, fern_executor **out);
+typedef struct fern_executor_options {
+    fern_crew *crew;
+    size_t max_workers;
+    const char *file;           /* of its futures, as in fern_spawn_options; static */
+    int line;
+    /* The future, which was queued, will not run: it has been cancelled. Must
+       not park or fail. NULL: nobody needs to know. */
+    void (*dropped)(fern_future *future);
+} fern_executor_options;
+FERN_API int fern_executor_new(const fern_executor_options *options, fern_executor **out);
 FERN_API fern_executor *fern_executor_ref(fern_executor *executor);
 FERN_API void fern_executor_unref(fern_executor *executor);
 
@@ -626,6 +638,9 @@ FERN_API void fern_executor_start(fern_executor *executor, fern_worker *worker,
                                   fern_future *future);
 FERN_API void fern_executor_untake(fern_executor *executor, fern_worker *worker);
 FERN_API void fern_executor_queue(fern_executor *executor, fern_future *future);
+
+/* What would `take` say? 0: there is one; 1: all are busy; -ESHUTDOWN. */
+FERN_API int fern_executor_full(const fern_executor *executor);
 
 /* Refuse new futures from now on; cancel those that have not begun, if
    `cancel_pending`. May be called again. Never parks. */
@@ -673,7 +688,8 @@ typedef struct fern_http_options {
     fern_http_version version;
     const char *cafile;         /* certificates to trust; NULL: the system's */
     bool insecure;              /* trust whoever answers */
-    const char *proxy;          /* its URL, "": none; NULL: as the environment says */
+    const char *proxy;          /* its URL, "": none; NULL: as the environment
+                                   said when the hub's first request was made */
     char *error;                /* FERN_HTTP_ERROR_SIZE bytes, or NULL */
 } fern_http_options;
 

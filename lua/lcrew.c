@@ -123,6 +123,11 @@ fern_crew *lcrew_open(lua_State *L, lfern *fern)
     return fern->crew->crew;
 }
 
+lua_State *lcrew_scratch(lfern *fern)
+{
+    return fern->crew->scratch;
+}
+
 void lcrew_close(lfern *fern)
 {
     if (!fern->crew || !fern->crew->crew)

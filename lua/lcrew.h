@@ -35,36 +35,41 @@ LFERN_PRIVATE int lcrew_failed(lthread *box);
 LFERN_PRIVATE int lcrew_results(lua_State *L, fern_worker *worker);
 
 /* The userdata at `arg` if its first member is `mark`, else NULL. What is
-   called often looks like this for its object: the metatable's name in the
-   registry costs as much as a switch. */
+   called often looks like this for its object: looking for the metatable's
+   name in the registry costs as much as a switch. */
 static inline void *lcrew_marked(lua_State *L, int arg, size_t size, const void *mark)
 {
-    if (lua_type(L, arg) != LUA_TUSERDATA || lua_rawlen(L, arg) < size)
-        return NULL;
     void *object = lua_touserdata(L, arg);
+    if (!object || lua_rawlen(L, arg) < size)
+        return NULL;            /* a light one has no length */
     return *(const void **)object == mark ? object : NULL;
 }
 
 /* ---- futures (lfuture.c) ---- */
 
 typedef struct lfuture {
-    const void *mark;
-    lfern *fern;
     fern_future core;
-    int values;                 /* results: one is the user value itself, more
-                                   are in a table there */
+    lfern *fern;
+    int values;                 /* how many of its user values count */
+    int slot;                   /* in the registry, while queued */
+    bool packed;                /* more results than user values: in a table */
 } lfuture;
 
-/* Push a new future. Its user value is the result once it is done; the box of
-   the thread that failed; a table of function and arguments while queued. */
-LFERN_PRIVATE lfuture *lfuture_new(lua_State *L, lfern *fern);
+/* Push a new future with room for `values` user values: its results once it is
+   done; or the box of the thread that failed; or, while it is queued, function
+   and arguments. */
+LFERN_PRIVATE lfuture *lfuture_new(lua_State *L, lfern *fern, int values);
 
-/* Anchor the future at 2 until a worker fetches it, with the function and the
-   arguments that stand from 3 on, and are popped. */
-LFERN_PRIVATE void lfuture_queue(lua_State *L, lfuture *future);
+/* The future is on the top, its function and arguments stand from `first` to
+   below it: make it ready to be queued. May raise for want of memory. */
+LFERN_PRIVATE void lfuture_prepare(lua_State *L, lfuture *self, int first);
 
-/* Let go of queued futures that were cancelled. */
-LFERN_PRIVATE void lfuture_sweep(lua_State *L);
+/* For fern_executor_options. */
+LFERN_PRIVATE void lfuture_dropped(fern_future *future);
+
+/* Anything Lua that needs a stack of its own for a moment; never to be parked
+   on. Exists once there is an executor. */
+LFERN_PRIVATE lua_State *lcrew_scratch(lfern *fern);
 
 LFERN_PRIVATE void lmap_open(lua_State *L);
 

@@ -10,7 +10,7 @@
 #include <string.h>
 
 static const double LIMIT = 2.0;        /* seconds for the unwinding, in all */
-static const double RENEWAL = 1e-3;     /* no oftener than this */
+enum { RENEWALS = 64, MORE = 4 };       /* of the sentinel: at once; at each poll of the hub */
 
 static const char sentinel_key = 0;
 
@@ -210,7 +210,7 @@ void lend_close(lua_State *L, lfern *fern)
         fern_thread_unref(main);
     }
     if (fern->owns_hub) {
-        lsignal_close();
+        lsignal_close(fern);
         fern_hub_close(fern->hub, deadline);
     }
     lcrew_close(fern);
@@ -243,22 +243,59 @@ static void push_sentinel(lua_State *L, lfern *fern)
     sentinel *fresh = lua_newuserdatauv(L, sizeof *fresh, 0);
     fresh->fern = NULL;
     luaL_setmetatable(L, LSENTINEL);
-    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &sentinel_key) == LUA_TUSERDATA)
+    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &sentinel_key) == LUA_TUSERDATA) {
         ((sentinel *)lua_touserdata(L, -1))->fern = NULL;
+        lua_pushnil(L);
+        lua_setmetatable(L, -2);        /* spares the collector a call */
+    }
     lua_pop(L, 1);
     fresh->fern = fern;
     lua_rawsetp(L, LUA_REGISTRYINDEX, &sentinel_key);
 }
 
-void lend_renew(lua_State *L, lfern *fern)
+static lfern *of_main_thread(void)
 {
-    if (fern->returns++ % 16)   /* reading the clock costs, too */
+    fern_thread *self = fern_current();
+    if (!self || self != fern_hub_main(fern_hub_current()) ||
+        fern_thread_host(self) != &lthread_host)
+        return NULL;
+    return ((lthread *)fern_thread_data(self))->fern;
+}
+
+/* A renewal costs as much as ten switches, and a look at the clock as one:
+   in a burst of short waits only some of them are followed by one. */
+void lend_before_wait(void)
+{
+    lfern *fern = of_main_thread();
+    if (!fern || fern->closing)
         return;
-    double now = fern_now();
-    if (fern->closing || now - fern->renewed < RENEWAL)
+    uint64_t polls = fern_hub_polls(fern->hub);
+    if (fern->polls != polls)
+        fern->renewals += fern->renewals < RENEWALS ? MORE : 0;
+    fern->polls = polls;
+    if (fern->renewals == 0)
         return;
-    fern->renewed = now;
-    push_sentinel(L, fern);
+    fern->renewals--;
+    fern->renew = true;
+    lsignal_renew(fern);
+}
+
+static int renew(lua_State *L)
+{
+    push_sentinel(L, lua_touserdata(L, 1));
+    return 0;
+}
+
+/* Under pcall: what the wait has brought must not be lost for want of memory. */
+void lend_after_wait(lua_State *L, lfern *fern)
+{
+    if (!fern->renew || of_main_thread() != fern)
+        return;
+    fern->renew = false;
+    lua_pushcfunction(L, renew);
+    lua_pushlightuserdata(L, fern);
+    if (lua_pcall(L, 1, 0, 0) != LUA_OK)
+        lua_pop(L, 1);
 }
 
 /* ---- os.exit ---- */
@@ -340,5 +377,6 @@ void lend_open(lua_State *L)
     }
     lua_pop(L, 1);
     lfern *fern = lfern_of(L);
+    fern->renewals = RENEWALS;
     push_sentinel(L, fern);
 }

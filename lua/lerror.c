@@ -101,6 +101,7 @@ void lfern_enter(lua_State *L)
         }
     }
     fern_park_at(L);
+    lend_before_wait();
 }
 
 /* The kill object of the current thread, made by kill, or now. */

@@ -41,44 +41,46 @@ static _Noreturn void raise_refusal(lua_State *L, int rc)
     lfern_raise(L, rc);
 }
 
-/* L: future, function, arguments..., future. Leaves the future. */
-static void start(lua_State *L, fern_executor *executor, fern_worker *worker, lfuture *future)
+/* L: self, function, arguments..., future. Returns false, with nothing held,
+   if all workers are busy. */
+static bool start(lua_State *L, lexecutor *self, lfuture *future)
 {
+    fern_worker *worker;
+    int rc = lcrew_take_from(L, self->fern, self->executor, &worker);
+    if (rc < 0)
+        raise_refusal(L, rc);
+    if (rc == 0)
+        return false;
     lthread *box = lcrew_box(worker);
     int count = lua_gettop(L) - 2;
     if (!lua_checkstack(box->L, count + 1 + LUA_MINSTACK)) {
-        fern_executor_untake(executor, worker);
+        fern_executor_untake(self->executor, worker);
         luaL_error(L, "too many arguments");
     }
+    lua_pushvalue(L, -1);
     lua_xmove(L, box->L, 1);
+    lua_insert(L, 2);
     lua_xmove(L, box->L, count);
-    fern_executor_start(executor, worker, &future->core);
+    fern_executor_start(self->executor, worker, &future->core);
+    return true;
 }
 
 static int executor_submit(lua_State *L)
 {
-    fern_spawn_options place = { 0 };
-    fern_worker *worker;
     lexecutor *self = check_open(L, 1);
-    lfern *fern = self->fern;
-    fern_executor *executor = self->executor;
     lfern_function(L, 2);
-    lthread_place(L, fern, 1, &place);
-    lfuture *future = lfuture_new(L, fern);
-    future->core.file = place.file;
-    future->core.line = place.line;
-    int rc = lcrew_take_from(L, fern, executor, &worker);
-    if (rc < 0)
-        raise_refusal(L, rc);
-    if (rc > 0) {
-        lua_pushvalue(L, -1);
-        lua_replace(L, 1);      /* nothing that follows collects self */
-        start(L, executor, worker, future);
-        return 1;
+    int full = fern_executor_full(self->executor);
+    if (full < 0)
+        raise_refusal(L, full);
+    if (!full) {
+        lfuture *future = lfuture_new(L, self->fern, 1);
+        if (start(L, self, future))
+            return 1;
+        lua_pop(L, 1);
     }
-    lua_insert(L, 2);
-    lfuture_queue(L, future);
-    fern_executor_queue(executor, &future->core);
+    lfuture *future = lfuture_new(L, self->fern, lua_gettop(L) - 1);
+    lfuture_prepare(L, future, 2);
+    fern_executor_queue(self->executor, &future->core);
     return 1;
 }
 
@@ -133,8 +135,6 @@ static struct shutdown check_shutdown(lua_State *L)
 static int shut_down(lua_State *L, lexecutor *self, struct shutdown how)
 {
     fern_executor_shutdown(self->executor, how.cancel_pending);
-    if (how.cancel_pending)
-        lfuture_sweep(L);
     int rc = 0;
     if (how.wait) {
         lfern_enter(L);
@@ -205,10 +205,16 @@ static int new_executor(lua_State *L)
     size_t max_workers = check_max_workers(L);
     lfern *fern = lfern_open(L);
     fern_crew *crew = lcrew_open(L, fern);
+    fern_spawn_options place = { 0 };
+    lthread_place(L, fern, 1, &place);  /* that of each submit costs a fifth of it */
     lexecutor *self = lua_newuserdatauv(L, sizeof *self, 0);
     *self = (lexecutor){ .mark = &mark, .fern = fern };
     luaL_setmetatable(L, LEXECUTOR);
-    int rc = fern_executor_new(crew, max_workers, &self->executor);
+    fern_executor_options options = {
+        .crew = crew, .max_workers = max_workers, .file = place.file, .line = place.line,
+        .dropped = lfuture_dropped,
+    };
+    int rc = fern_executor_new(&options, &self->executor);
     if (rc < 0)
         lfern_raise(L, rc);
     return 1;

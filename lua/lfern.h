@@ -31,8 +31,9 @@ typedef struct lfern {
     int on_error;               /* registry: function, or LUA_NOREF */
     int *free_slots;            /* of the registry, for boxes of living threads */
     int free_count, slots;
-    double renewed;             /* when the sentinel was */
-    unsigned returns;           /* of the main thread's waits: see lend_renew */
+    bool renew;                 /* the sentinel, after the main thread's wait */
+    unsigned renewals;          /* of it that are free: see lend_before_wait */
+    uint64_t polls;             /* of the hub, when we last looked */
     struct lfern_place **places;        /* interned file names: see lplace.c */
     unsigned places_count;
     const char *place;          /* the last one */
@@ -47,14 +48,19 @@ FERN_API lfern *lfern_of(lua_State *L);
 /* The same with an open hub; raises "fern is closed". */
 FERN_API lfern *lfern_open(lua_State *L);
 
+/* Keep the value on the top, which is popped, in the registry: returns its
+   slot there. Raises for want of memory. Letting go of it never fails. */
+LFERN_PRIVATE int lfern_anchor(lua_State *L, lfern *fern);
+LFERN_PRIVATE void lfern_unanchor(lua_State *L, lfern *fern, int slot);
+
 /* ---- parking (lerror.c) ---- */
 
 /* Before every call that may park: raises in a finalizer; records where the
    current thread is. */
 FERN_API void lfern_enter(lua_State *L);
 
-/* After a wait of the main thread that others may have used to make things:
-   see lend_renew. */
+/* After a wait, which others may have used to make things: see
+   lend_after_wait. */
 FERN_API void lfern_left(lua_State *L, lfern *fern);
 
 /* After a parking call that returned `rc` < 0 by an interrupt or misuse:
@@ -115,6 +121,7 @@ struct lthread {
     int slot;                   /* in the registry; 0: not anchored */
     int values;                 /* results at 2...; arguments before it began */
     uint8_t outcome;            /* fern_status once `thread` is NULL */
+    uint8_t leashed;            /* its states, by a kill that it swallows */
     bool linked;                /* has links in extras */
     bool extras;                /* has some */
 };
@@ -172,7 +179,8 @@ LFERN_PRIVATE void llimit_open(lua_State *L);
 LFERN_PRIVATE void lerror_open(lua_State *L);
 LFERN_PRIVATE void lend_open(lua_State *L);
 LFERN_PRIVATE void lsignal_open(lua_State *L, lfern *fern);
-LFERN_PRIVATE void lsignal_close(void);
+LFERN_PRIVATE void lsignal_renew(lfern *fern);
+LFERN_PRIVATE void lsignal_close(lfern *fern);
 
 /* Raise "interrupted!" with the traceback of the thread that was running. */
 LFERN_PRIVATE _Noreturn void lsignal_raise(lua_State *L);
@@ -187,8 +195,10 @@ LFERN_PRIVATE void lnet_open(lua_State *L);
 /* Unwind every thread of this Lua state, and close the hub if it is ours. */
 LFERN_PRIVATE void lend_close(lua_State *L, lfern *fern);
 
-/* Make the sentinel the newest object with a finalizer. */
-LFERN_PRIVATE void lend_renew(lua_State *L, lfern *fern);
+/* Around a wait of the main thread: afterwards the sentinel is the newest
+   object with a finalizer again. */
+LFERN_PRIVATE void lend_before_wait(void);
+LFERN_PRIVATE void lend_after_wait(lua_State *L, lfern *fern);
 
 /* Reports of errors go to the function given to on_error, or to stderr:
    the error value is on the top of the stack, and is popped. Never raises. */

@@ -1,51 +1,82 @@
 /* SPDX-License-Identifier: MIT
    lfuture: what executor:submit returns. The future stands on its worker's
    stack at 2 while it runs, function and arguments above it; while it waits
-   in a backlog, a table in the registry anchors it. */
+   in a backlog, the registry anchors it. */
 #include "lcrew.h"
 
 #include <errno.h>
-#include <stddef.h>
 
 #define LFUTURE "fern.future"
 
 enum { FUTURE = 2 };            /* on the worker's stack */
+enum { MOST_VALUES = 60000 };   /* of user values */
 
-static const char queued_key = 0;       /* registry: address -> future */
+static int run(fern_future *future, void *data);
 
 static lfuture *check_future(lua_State *L, int arg)
 {
-    lfuture *self = lcrew_marked(L, arg, sizeof *self, &queued_key);
-    return self ? self : luaL_checkudata(L, arg, LFUTURE);
+    lfuture *self = lua_touserdata(L, arg);
+    if (self && lua_rawlen(L, arg) == sizeof *self && self->core.run == run)
+        return self;            /* as luaL_checkudata tells, at a tenth of the price */
+    return luaL_checkudata(L, arg, LFUTURE);
+}
+
+/* ---- in the backlog ---- */
+
+lfuture *lfuture_new(lua_State *L, lfern *fern, int values)
+{
+    luaL_argcheck(L, values <= MOST_VALUES, values, "too many arguments");
+    lfuture *self = lua_newuserdatauv(L, sizeof *self, values);
+    fern_future_init(&self->core, run);
+    self->fern = fern;
+    self->values = self->slot = 0;
+    self->packed = false;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, fern->future_meta);
+    lua_setmetatable(L, -2);
+    return self;
+}
+
+void lfuture_prepare(lua_State *L, lfuture *self, int first)
+{
+    int count = lua_gettop(L) - first;
+    for (int i = 0; i < count; i++) {
+        lua_pushvalue(L, first + i);
+        lua_setiuservalue(L, -2, i + 1);
+    }
+    self->values = count;
+    lua_pushvalue(L, -1);
+    self->slot = lfern_anchor(L, self->fern);
+}
+
+/* Push what was queued: the future, function and arguments. L has room. */
+static void fetch(lua_State *L, lfuture *self)
+{
+    lua_rawgeti(L, LUA_REGISTRYINDEX, self->slot);
+    int index = lua_gettop(L);
+    for (int i = 1; i <= self->values; i++) {
+        lua_getiuservalue(L, index, i);
+        lua_pushnil(L);
+        lua_setiuservalue(L, index, i);
+    }
+    lfern_unanchor(L, self->fern, self->slot);
+    self->slot = self->values = 0;
+}
+
+void lfuture_dropped(fern_future *future)
+{
+    lfuture *self = (lfuture *)future;
+    lua_State *L = lcrew_scratch(self->fern);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, self->slot);
+    for (int i = 1; i <= self->values; i++) {
+        lua_pushnil(L);
+        lua_setiuservalue(L, -2, i);
+    }
+    lfern_unanchor(L, self->fern, self->slot);
+    lua_pop(L, 1);
+    self->slot = self->values = 0;
 }
 
 /* ---- running ---- */
-
-/* Lua, under pcall: address of a future -> the future, function, arguments. */
-static int fetch_queued(lua_State *L)
-{
-    void *address = lua_touserdata(L, 1);
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &queued_key);
-    lua_rawgetp(L, -1, address);
-    lua_pushnil(L);
-    lua_rawsetp(L, -3, address);
-    lua_getiuservalue(L, -1, 1);
-    lua_pushnil(L);
-    lua_setiuservalue(L, -3, 1);
-    int table = lua_gettop(L), count = ((lfuture *)lua_touserdata(L, -2))->values;
-    luaL_checkstack(L, count + LUA_MINSTACK, "too many arguments");
-    for (int i = 1; i <= count; i++)
-        lua_rawgeti(L, table, i);
-    lua_remove(L, table);
-    return count + 1;
-}
-
-static int load_queued(lua_State *L, void *address)
-{
-    lua_pushcfunction(L, fetch_queued);
-    lua_pushlightuserdata(L, address);
-    return lua_pcall(L, 1, LUA_MULTRET, 1);
-}
 
 /* Lua, under pcall: values -> a table of them. */
 static int pack(lua_State *L)
@@ -58,23 +89,32 @@ static int pack(lua_State *L)
     return 1;
 }
 
+static int keep_packed(lua_State *L, lfuture *self, int count)
+{
+    if (!lua_checkstack(L, LUA_MINSTACK)) {
+        lua_settop(L, FUTURE);
+        lua_pushliteral(L, "not enough memory for the results");
+        return LUA_ERRMEM;
+    }
+    lua_pushcfunction(L, pack);
+    lua_insert(L, FUTURE + 1);
+    int status = lua_pcall(L, count, 1, 1);
+    if (status != LUA_OK)
+        return status;
+    lua_setiuservalue(L, FUTURE, 1);
+    self->packed = true;
+    self->values = count;
+    return LUA_OK;
+}
+
 /* The results stand above the future. */
 static int keep_results(lua_State *L, lfuture *self)
 {
-    int count = self->values = lua_gettop(L) - FUTURE;
-    if (count > 1) {
-        if (!lua_checkstack(L, LUA_MINSTACK)) {
-            lua_settop(L, FUTURE);
-            lua_pushliteral(L, "not enough memory for the results");
-            return LUA_ERRMEM;
-        }
-        lua_pushcfunction(L, pack);
-        lua_insert(L, FUTURE + 1);
-        int status = lua_pcall(L, count, 1, 1);
-        if (status != LUA_OK)
-            return status;
-    }
-    if (count > 0)
+    int count = lua_gettop(L) - FUTURE;
+    if (count > 1)
+        return keep_packed(L, self, count);
+    self->values = count;
+    if (count == 1)
         lua_setiuservalue(L, FUTURE, 1);
     return LUA_OK;
 }
@@ -88,76 +128,31 @@ static int fail(lua_State *L, lthread *box)
     return lcrew_failed(box);
 }
 
+/* Without room for what was queued there is only the error to keep. */
+static int out_of_memory(lthread *box, lfuture *self)
+{
+    lua_rawgeti(box->L, LUA_REGISTRYINDEX, self->slot);
+    lfern_unanchor(box->L, self->fern, self->slot);
+    self->slot = self->values = 0;
+    lua_pushliteral(box->L, "not enough memory");
+    return fail(box->L, box);
+}
+
 static int run(fern_future *future, void *data)
 {
-    lfuture *self = (lfuture *)((char *)future - offsetof(lfuture, core));
+    lfuture *self = (lfuture *)future;
     lthread *box = data;
     lua_State *L = box->L;
-    int status = LUA_OK;
-    box->file = future->file;
-    box->line = future->line;
+    box->file = fern_thread_place(box->thread, &box->line);
     fern_park_at(L);
-    if (lua_gettop(L) < FUTURE)
-        status = load_queued(L, self);
-    if (status == LUA_OK)
-        status = lua_pcall(L, lua_gettop(L) - FUTURE - 1, LUA_MULTRET, 1);
+    if (self->slot && !lua_checkstack(L, self->values + LUA_MINSTACK))
+        return out_of_memory(box, self);
+    if (self->slot)
+        fetch(L, self);
+    int status = lua_pcall(L, lua_gettop(L) - FUTURE - 1, LUA_MULTRET, 1);
     if (status == LUA_OK)
         status = keep_results(L, self);
     return status == LUA_OK ? 0 : fail(L, box);
-}
-
-/* ---- making and queueing ---- */
-
-lfuture *lfuture_new(lua_State *L, lfern *fern)
-{
-    lfuture *self = lua_newuserdatauv(L, sizeof *self, 1);
-    fern_future_init(&self->core, run);
-    self->mark = &queued_key;
-    self->fern = fern;
-    self->values = 0;
-    lua_rawgeti(L, LUA_REGISTRYINDEX, fern->future_meta);
-    lua_setmetatable(L, -2);
-    return self;
-}
-
-void lfuture_queue(lua_State *L, lfuture *self)
-{
-    int count = lua_gettop(L) - 2;
-    lua_createtable(L, count, 0);
-    lua_insert(L, 3);
-    for (int i = count; i >= 1; i--)
-        lua_rawseti(L, 3, i);
-    lua_setiuservalue(L, 2, 1);
-    self->values = count;
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &queued_key);
-    lua_pushvalue(L, 2);
-    lua_rawsetp(L, -2, self);
-    lua_pop(L, 1);
-}
-
-/* A cancelled one needs neither its arguments nor to be anchored. */
-static void forget(lua_State *L, lfuture *self, int index)
-{
-    index = lua_absindex(L, index);
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &queued_key);
-    lua_pushnil(L);
-    lua_rawsetp(L, -2, self);
-    lua_pop(L, 1);
-    lua_pushnil(L);
-    lua_setiuservalue(L, index, 1);
-}
-
-void lfuture_sweep(lua_State *L)
-{
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &queued_key);
-    lua_pushnil(L);
-    while (lua_next(L, -2)) {
-        lfuture *self = lua_touserdata(L, -1);
-        if (self->core.status == FERN_FUTURE_CANCELLED)
-            forget(L, self, -1);
-        lua_pop(L, 1);
-    }
-    lua_pop(L, 1);
 }
 
 /* ---- methods ---- */
@@ -174,9 +169,11 @@ static int wait_for(lua_State *L, lfuture *self)
 
 static int push_values(lua_State *L, const lfuture *self)
 {
+    if (self->values == 0)
+        return 0;
     lua_getiuservalue(L, 1, 1);
-    if (self->values <= 1)
-        return self->values;
+    if (!self->packed)
+        return 1;
     int table = lua_gettop(L);
     luaL_checkstack(L, self->values, "too many results");
     for (int i = 1; i <= self->values; i++)
@@ -233,22 +230,14 @@ static int future_join(lua_State *L)
 
 static int future_cancel(lua_State *L)
 {
-    lfuture *self = check_future(L, 1);
-    bool pending = self->core.status == FERN_FUTURE_PENDING;
-    lua_pushboolean(L, fern_future_cancel(&self->core));
-    if (pending)
-        forget(L, self, 1);
+    lua_pushboolean(L, fern_future_cancel(&check_future(L, 1)->core));
     return 1;
 }
 
 /* Cancel it or kill what runs it: for executor:map. */
 static int future_kill(lua_State *L)
 {
-    lfuture *self = check_future(L, 1);
-    bool pending = self->core.status == FERN_FUTURE_PENDING;
-    fern_future_kill(&self->core);
-    if (pending)
-        forget(L, self, 1);
+    fern_future_kill(&check_future(L, 1)->core);
     return 0;
 }
 
@@ -291,8 +280,6 @@ void lfuture_open(lua_State *L)
     };
     lua_pushcfunction(L, future_kill);
     lua_setfield(L, -2, "kill_future");
-    lua_newtable(L);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &queued_key);
     if (luaL_newmetatable(L, LFUTURE)) {
         luaL_setfuncs(L, methods, 0);
         lua_pushvalue(L, -1);

@@ -209,9 +209,10 @@ static int give_failure(lua_State *L, const char *url, int rc, const char *error
 
 static int http_request(lua_State *L)
 {
-    char error[FERN_HTTP_ERROR_SIZE] = "";
+    char error[FERN_HTTP_ERROR_SIZE];
     fern_http_options options = { .error = error };
     fern_http_response *response;
+    error[0] = '\0';
     lfern_open(L);
     double deadline = check_request(L, &options);
     if (strlen(options.url) != lua_rawlen(L, 1))

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT
    lsignal: Ctrl-C. The interpreter's own handler hooks the main state only,
-   which may be parked. Ours hooks the state of the thread that runs, and
-   wakes the hub: the main thread gets "interrupted!" with the traceback of
-   the thread that was running. A second Ctrl-C is the default again. */
+   which may be parked. Ours wakes the hub for the main thread, and hooks the
+   state of the thread that runs, which may never park: whichever comes first,
+   the main thread gets "interrupted!", if it can with the traceback of the
+   thread that was running. A second Ctrl-C is the default again.
+   Only the interpreter's handler is replaced: a program that embeds Lua, or a
+   script with a handler of its own, keeps what it has. */
 #include "lfern.h"
 
 #include <errno.h>
@@ -10,7 +13,27 @@
 #include <string.h>
 
 static fern_hub *volatile interrupted_hub;
+static volatile sig_atomic_t pending;   /* nobody has raised it yet */
 static char where[4096];        /* of the thread that was running */
+static struct sigaction interpreters;   /* what ours stands for */
+
+static const double MOMENT = 1e-3;      /* enough for a turn of the hub */
+
+/* A thread other than the main one: let that be told, and wait for what it
+   makes of it. If it ends the script this thread is killed, and may not
+   have been going to park ever again: so for good. */
+static void stop_thread(lua_State *L, fern_thread *self)
+{
+    fern_park_at(L);
+    const fern_host *host = fern_thread_host(self);
+    if (host && host->traceback)
+        host->traceback(self, where, sizeof where);
+    int rc = fern_sleep(fern_now() + MOMENT);
+    if (rc == -ECANCELED && host && host->insist)
+        host->insist(self);
+    if (rc < 0)
+        lfern_raise(L, rc);
+}
 
 static void stop_running(lua_State *L, lua_Debug *ar)
 {
@@ -18,39 +41,34 @@ static void stop_running(lua_State *L, lua_Debug *ar)
     fern_thread *self = fern_current();
     fern_hub *hub = interrupted_hub;
     lua_sethook(L, NULL, 0, 0);
-    if (!hub || !self)
+    if (!hub || !self || !pending)
         return;
-    if (self == fern_hub_main(hub))
-        luaL_error(L, "interrupted!");          /* lua adds its traceback */
-    fern_park_at(L);
-    const fern_host *host = fern_thread_host(self);
-    if (host && host->traceback)
-        host->traceback(self, where, sizeof where);
-    fern_hub_interrupt_main(hub, -EINTR);
-    /* Park, so that the hub takes a turn and wakes the main thread: that one
-       ends the script, and this one is unwound. */
-    int rc = fern_sleep(fern_now() + 1e-3);
-    if (rc < 0)
-        lfern_raise(L, rc);
+    if (self != fern_hub_main(hub)) {
+        stop_thread(L, self);
+        return;
+    }
+    pending = 0;
+    fern_hub_interrupt_main(hub, 0);
+    luaL_error(L, "interrupted!");              /* lua adds its traceback */
 }
 
 static void on_sigint(int signal_number)
 {
+    fern_hub *hub = interrupted_hub;
     signal(signal_number, SIG_DFL);
-    fern_hub *hub = fern_hub_current();
-    if (!hub || hub != interrupted_hub)
+    if (!hub)
         return;
-    fern_thread *self = fern_current();
-    const fern_host *host = self ? fern_thread_host(self) : NULL;
-    if (host == &lthread_host)
+    pending = 1;
+    fern_hub_interrupt_main(hub, -EINTR);
+    fern_thread *self = hub == fern_hub_current() ? fern_current() : NULL;
+    if (self && fern_thread_host(self) == &lthread_host)
         lua_sethook(((lthread *)fern_thread_data(self))->L, stop_running,
                     LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE | LUA_MASKCOUNT, 1);
-    else
-        fern_hub_interrupt_main(hub, -EINTR);
 }
 
 _Noreturn void lsignal_raise(lua_State *L)
 {
+    pending = 0;
     if (where[0]) {
         lua_pushfstring(L, "interrupted! The thread that was running:\n%s", where);
         where[0] = 0;
@@ -60,22 +78,67 @@ _Noreturn void lsignal_raise(lua_State *L)
     __builtin_unreachable();
 }
 
-void lsignal_open(lua_State *L, lfern *fern)
+/* ---- SIGPIPE: a write fails with EPIPE, and that is enough. Not ignored,
+   for what we start would inherit that, and `yes | head` never end. ---- */
+
+static void on_sigpipe(int signal_number)
 {
-    struct sigaction action;
-    (void)L;
-    interrupted_hub = fern->hub;
-    if (sigaction(SIGPIPE, NULL, &action) == 0 && action.sa_handler == SIG_DFL)
-        signal(SIGPIPE, SIG_IGN);
-    if (sigaction(SIGINT, NULL, &action) != 0 || action.sa_handler == SIG_IGN)
-        return;
-    memset(&action, 0, sizeof action);
-    action.sa_handler = on_sigint;
-    action.sa_flags = SA_RESTART | SA_ONSTACK;
-    sigaction(SIGINT, &action, NULL);
+    (void)signal_number;
 }
 
-void lsignal_close(void)
+/* ---- in and out ---- */
+
+static void install(int signal_number, void (*handler)(int))
 {
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = handler;
+    action.sa_flags = SA_RESTART | SA_ONSTACK;
+    sigaction(signal_number, &action, NULL);
+}
+
+static bool is_handled_by(int signal_number, void (*handler)(int))
+{
+    struct sigaction action;
+    return sigaction(signal_number, NULL, &action) == 0 &&
+           !(action.sa_flags & SA_SIGINFO) && action.sa_handler == handler;
+}
+
+/* The interpreter makes the table `arg`, and runs whatever it runs under a
+   handler of its own. */
+static bool is_interpreter(lua_State *L)
+{
+    bool has_arg = lua_getglobal(L, "arg") == LUA_TTABLE;
+    lua_pop(L, 1);
+    return has_arg && sigaction(SIGINT, NULL, &interpreters) == 0 &&
+           !(interpreters.sa_flags & SA_SIGINFO) &&
+           interpreters.sa_handler != SIG_DFL && interpreters.sa_handler != SIG_IGN;
+}
+
+void lsignal_open(lua_State *L, lfern *fern)
+{
+    if (is_handled_by(SIGPIPE, SIG_DFL))
+        install(SIGPIPE, on_sigpipe);
+    if (interrupted_hub || !is_interpreter(L))
+        return;
+    pending = 0;
+    interrupted_hub = fern->hub;
+    install(SIGINT, on_sigint);
+}
+
+/* The interpreter installs its handler anew for every line that is typed,
+   and for every -l before the script. */
+void lsignal_renew(lfern *fern)
+{
+    if (interrupted_hub == fern->hub && is_handled_by(SIGINT, interpreters.sa_handler))
+        install(SIGINT, on_sigint);
+}
+
+void lsignal_close(lfern *fern)
+{
+    if (interrupted_hub != fern->hub)
+        return;
     interrupted_hub = NULL;
+    if (is_handled_by(SIGINT, on_sigint))
+        sigaction(SIGINT, &interpreters, NULL);
 }

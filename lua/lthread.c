@@ -12,6 +12,7 @@
 #include <string.h>
 
 enum { BASE = 1 };              /* the message handler's index */
+enum { LEASH = 1024 };          /* instructions, at first: see insist_hook */
 
 /* ---- the box ---- */
 
@@ -73,6 +74,22 @@ static void reserve_slots(lua_State *L, lfern *fern)
     }
 }
 
+int lfern_anchor(lua_State *L, lfern *fern)
+{
+    while (!fern->free_count)   /* a finalizer may take the last */
+        reserve_slots(L, fern);
+    int slot = fern->free_slots[--fern->free_count];
+    lua_rawseti(L, LUA_REGISTRYINDEX, slot);
+    return slot;
+}
+
+void lfern_unanchor(lua_State *L, lfern *fern, int slot)
+{
+    lua_pushboolean(L, 0);
+    lua_rawseti(L, LUA_REGISTRYINDEX, slot);
+    fern->free_slots[fern->free_count++] = slot;
+}
+
 /* debug.sethook finds a hook's function by thread: a new thread that was
    born with its spawner's mask needs the entry too. */
 static void inherit_hook(lua_State *L, lua_State *new)
@@ -101,24 +118,18 @@ lthread *lthread_new(lua_State *L, lfern *fern)
         inherit_hook(L, box->L);
     lua_pushcfunction(box->L, lfern_traceback);
     lua_setiuservalue(L, -2, 1);
-    while (!fern->free_count)   /* a finalizer may spawn and take the last */
-        reserve_slots(L, fern);
-    box->slot = fern->free_slots[--fern->free_count];
     lua_pushvalue(L, -1);
-    lua_rawseti(L, LUA_REGISTRYINDEX, box->slot);
+    box->slot = lfern_anchor(L, fern);
     return box;
 }
 
 static void release_slot(lthread *box)
 {
-    lfern *fern = box->fern;
     int slot = box->slot;
     if (!slot)
         return;
     box->slot = 0;
-    lua_pushboolean(box->L, 0);
-    lua_rawseti(box->L, LUA_REGISTRYINDEX, slot);
-    fern->free_slots[fern->free_count++] = slot;
+    lfern_unanchor(box->L, box->fern, slot);
 }
 
 void lthread_discard(lthread *box)
@@ -249,24 +260,37 @@ static void host_traceback(fern_thread *thread, char *buffer, size_t size)
         }
 }
 
+/* Raise, and sooner the next time: a loop is caught outside of its pcall at
+   last, and until then what the raise unwinds has the time to close. */
 static void insist_hook(lua_State *L, lua_Debug *ar)
 {
     (void)ar;
     fern_thread *self = fern_current();
-    if (self && fern_thread_killed(self) && !fern_thread_done(self))
-        lfern_raise(L, -ECANCELED);
-    lua_sethook(L, NULL, 0, 0);
+    int leash = lua_gethookcount(L) / 2;
+    if (!self || !fern_thread_killed(self) || fern_thread_done(self)) {
+        lua_sethook(L, NULL, 0, 0);
+        return;
+    }
+    lua_sethook(L, insist_hook, LUA_MASKCOUNT, leash > 1 ? leash : 1);
+    lfern_raise(L, -ECANCELED);
 }
 
-/* The thread swallows its kill: raise it at every instruction from now on,
-   in the state that parked and in the thread's own. */
+static void put_on_leash(lua_State *L, lthread *box)
+{
+    if (!L || lua_gethook(L) == insist_hook)
+        return;
+    lua_sethook(L, insist_hook, LUA_MASKCOUNT, LEASH >> box->leashed);
+    if (LEASH >> box->leashed > 1)
+        box->leashed++;
+}
+
+/* The thread swallows its kill: raise it after some instructions, fewer each
+   time, in the state that parked and in the thread's own. */
 static void host_insist(fern_thread *thread)
 {
     lthread *box = fern_thread_data(thread);
-    lua_State *spot = fern_thread_spot(thread);
-    lua_sethook(box->L, insist_hook, LUA_MASKCOUNT, 1);
-    if (spot)
-        lua_sethook(spot, insist_hook, LUA_MASKCOUNT, 1);
+    put_on_leash(box->L, box);
+    put_on_leash(fern_thread_spot(thread), box);
 }
 
 /* A deadline opened on the coroutine `state` is in force while that is
@@ -648,12 +672,10 @@ static int thread_index(lua_State *L)
 
 /* ---- module functions ---- */
 
-/* The main thread is the one that unwinds others when it ends: after it has
-   waited for them, the sentinel stands in front of what they made. */
 void lfern_left(lua_State *L, lfern *fern)
 {
-    if (fern->main && fern_current() == fern->main->thread)
-        lend_renew(L, fern);
+    if (fern->renew)
+        lend_after_wait(L, fern);
 }
 
 static int sleep_a_while(lua_State *L)
@@ -712,13 +734,15 @@ static int fern_trampoline(lua_State *L)
 {
     static const char *const names[] = { "r", "w", NULL };
     static const int events[] = { FERN_READ, FERN_WRITE };
-    lfern_open(L);
+    lfern *fern = lfern_open(L);
     lua_Integer fd = luaL_checkinteger(L, 1);
     int event = events[luaL_checkoption(L, 2, NULL, names)];
     double deadline = lfern_deadline(L, 3);
     luaL_argcheck(L, fd >= 0 && fd <= 0x7fffffff, 1, "a descriptor expected");
     lfern_enter(L);
-    return lfern_result(L, fern_fd_wait((int)fd, event, deadline));
+    int rc = fern_fd_wait((int)fd, event, deadline);
+    lfern_left(L, fern);
+    return lfern_result(L, rc);
 }
 
 /* park(what) and unpark(thread): for the module's own Lua parts. */
@@ -728,6 +752,7 @@ static int core_park(lua_State *L)
     int what = luaL_checkoption(L, 1, names[0], names);
     lfern_enter(L);
     int rc = fern_park(names[what], FERN_NEVER);
+    lfern_left(L, lfern_of(L));
     if (rc < 0)
         lfern_raise(L, rc);
     return 0;

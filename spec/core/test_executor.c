@@ -19,7 +19,8 @@ static void open_executor(size_t max_workers)
     running = most_running = ran = 0;
     CHECK_EQUAL(fern_hub_open(NULL, &hub), 0);
     CHECK_EQUAL(fern_crew_new(&options, &crew), 0);
-    CHECK_EQUAL(fern_executor_new(crew, max_workers, &executor), 0);
+    fern_executor_options executor_options = { .crew = crew, .max_workers = max_workers };
+    CHECK_EQUAL(fern_executor_new(&executor_options, &executor), 0);
 }
 
 static void close_executor(void)
@@ -95,7 +96,8 @@ TEST(no_workers_is_an_error)
 {
     fern_executor *none = NULL;
     open_executor(1);
-    CHECK_EQUAL(fern_executor_new(crew, 0, &none), -EINVAL);
+    fern_executor_options options = { .crew = crew };
+    CHECK_EQUAL(fern_executor_new(&options, &none), -EINVAL);
     CHECK(!none);
     close_executor();
 }

@@ -15,7 +15,8 @@ static void open_executor(void)
     trace[0] = 0;
     CHECK_EQUAL(fern_hub_open(NULL, &hub), 0);
     CHECK_EQUAL(fern_crew_new(&options, &crew), 0);
-    CHECK_EQUAL(fern_executor_new(crew, 4, &executor), 0);
+    fern_executor_options executor_options = { .crew = crew, .max_workers = 4 };
+    CHECK_EQUAL(fern_executor_new(&executor_options, &executor), 0);
 }
 
 static void close_executor(void)

@@ -7,6 +7,13 @@
 #include "fern.h"
 #include "test.h"
 
+/* As many threads as the tests make at most; TSan knows 8,000. */
+#if defined(__SANITIZE_THREAD__)
+enum { MANY = 2000 };
+#else
+enum { MANY = 10000 };
+#endif
+
 static fern_hub *hub;
 static char trace[8192];
 static size_t traced;

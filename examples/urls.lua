@@ -1,0 +1,34 @@
+-- SPDX-License-Identifier: MIT
+-- urls: fetch many pages at once, and tell their lengths in order.
+--
+--    lua5.4 examples/urls.lua URL...
+--
+-- Without a URL it serves itself a site of 100 pages: see site.lua.
+
+local fern = require "fern"
+local http = require "fern.http"
+
+local function fetch(url)
+  local started = fern.now()
+  local response, problem = http.get(url)
+  return url, response and response.body, problem, fern.now() - started
+end
+
+package.path = arg[0]:gsub("[^/]*$", "?.lua;") .. package.path
+local urls = #arg > 0 and arg or require("site")()
+
+local pool = fern.pool(200)
+local started, one_by_one, failures = fern.now(), 0, 0
+for url, body, problem, seconds in pool:imap(fetch, urls) do
+  if body then
+    print(("got body from %s of length %d"):format(url, #body))
+  else
+    print("got nothing: " .. problem)
+    failures = failures + 1
+  end
+  one_by_one = one_by_one + seconds
+end
+
+print(("%d of %d pages in %.2f s; one after another: %.2f s")
+  :format(#urls - failures, #urls, fern.now() - started, one_by_one))
+os.exit(failures == 0, true)

@@ -1,0 +1,153 @@
+-- SPDX-License-Identifier: MIT
+-- The examples, run as a newcomer runs them: as processes.
+
+local fern = require "fern"
+local net = require "fern.net"
+local script = require "spec.support.script"
+
+local REFUSED <const> = "http://127.0.0.1:1/"
+
+local function lines_of(text)
+  local lines = {}
+  for line in text:gmatch("[^\n]+") do lines[#lines + 1] = line end
+  return lines
+end
+
+-- What the site promises of its pages.
+local function length_of(page) return 100 + page * 7919 % 20000 end
+
+local function summary(line)
+  local got, all, took, one_by_one =
+    line:match("^(%d+) of (%d+) pages in ([%d.]+) s; one after another: ([%d.]+) s$")
+  assert(got, line)
+  return tonumber(got), tonumber(all), tonumber(took), tonumber(one_by_one)
+end
+
+describe("examples/urls.lua", function()
+  it("fetches the 100 pages of its own site, in order and at once", function()
+    local output, code = script.run("", "examples/urls.lua")
+    local lines = lines_of(output)
+    assert.are.equal(101, #lines, output)
+    for page = 1, 100 do
+      local number, length =
+        lines[page]:match("^got body from http://127%.0%.0%.1:%d+/page/(%d+) of length (%d+)$")
+      assert.are.equal(page, tonumber(number), lines[page])
+      assert.are.equal(length_of(page), tonumber(length), lines[page])
+    end
+    local got, all, took, one_by_one = summary(lines[101])
+    assert.are.equal(100, got)
+    assert.are.equal(100, all)
+    assert.is_true(one_by_one > 14)     -- the latencies alone
+    assert.is_true(took < one_by_one / 4, lines[101])
+    assert.are.equal(0, code)
+  end)
+
+  it("says why a page fails, goes on, and exits with 1", function()
+    local next_line, stop = script.start("examples/site.lua")
+    local urls = {}
+    for page = 1, 100 do urls[page] = next_line() end
+    local output, code = script.run("", "examples/urls.lua", urls[50], REFUSED, urls[3], urls[50])
+    assert.are.equal("", stop())
+    local lines = lines_of(output)
+    assert.are.equal(5, #lines, output)
+    assert.are.equal(("got body from %s of length %d"):format(urls[50], length_of(50)), lines[1])
+    assert.is_truthy(lines[2]:find(REFUSED, 1, true), lines[2])
+    assert.is_truthy(lines[2]:find("connection refused", 1, true), lines[2])
+    assert.are.equal(("got body from %s of length %d"):format(urls[3], length_of(3)), lines[3])
+    assert.are.equal(lines[1], lines[4])
+    assert.are.equal(3, (summary(lines[5])))
+    assert.are.equal(1, code)
+  end)
+
+  it("takes what is no URL for a failure", function()
+    local output, code = script.run("", "examples/urls.lua", "nonsense", "http://a b/", "")
+    assert.are.equal(4, #lines_of(output), output)
+    assert.are.equal(0, (summary(lines_of(output)[4])))
+    assert.are.equal(1, code)
+  end)
+end)
+
+describe("examples/site.lua", function()
+  local stop, port
+
+  before_each(function()
+    local next_line
+    next_line, stop = script.start("examples/site.lua")
+    port = tonumber(next_line():match("^http://127%.0%.0%.1:(%d+)/page/1$"))
+    for _ = 2, 100 do next_line() end
+  end)
+
+  after_each(function() assert.are.equal("", stop()) end)
+
+  local function connect()
+    return assert(net.connect("127.0.0.1", port, { timeout = 30 }))
+  end
+
+  local function read_answer(connection)
+    local status = assert(connection:read("l", 30)):match("^HTTP/1.1 (%d+)")
+    local length
+    for line in function() return connection:read("l", 30) end do
+      if line == "\r" then break end
+      length = tonumber(line:match("^Content%-Length: (%d+)\r$")) or length
+    end
+    return tonumber(status), assert(connection:read(length, 30))
+  end
+
+  it("answers one request after another on a connection", function()
+    local connection <close> = connect()
+    local bodies = {}
+    for i, page in ipairs { 1, 2, 1 } do
+      connection:write("GET /page/", page, " HTTP/1.1\r\nHost: x\r\n\r\n")
+      local status
+      status, bodies[i] = read_answer(connection)
+      assert.are.equal(200, status)
+      assert.are.equal(length_of(page), #bodies[i])
+    end
+    assert.are.equal(bodies[1], bodies[3])
+    assert.are_not.equal(bodies[1], bodies[2])
+  end)
+
+  it("closes when asked to", function()
+    local connection <close> = connect()
+    connection:write("GET /page/1 HTTP/1.1\r\nConnection: close\r\n\r\n")
+    assert.are.equal(200, (read_answer(connection)))
+    local line, message = connection:read("l", 30)
+    assert.is_nil(line)
+    assert.are.equal("closed", message)
+  end)
+
+  it("has no other pages", function()
+    local connection <close> = connect()
+    for _, path in ipairs { "/", "/page/0", "/page/101", "/page/1x", "/page/99999999999999999999" } do
+      connection:write("GET ", path, " HTTP/1.1\r\n\r\n")
+      assert.are.equal(404, (read_answer(connection)), path)
+    end
+  end)
+
+  it("outlives visitors that talk nonsense or go away", function()
+    for _, nonsense in ipairs { "nonsense\r\n\r\n", "GET /page/1 HTTP/1.1\r\n", "", "\n\n\n" } do
+      local connection <close> = connect()
+      connection:write(nonsense)
+    end
+    local stranger <close> = connect()
+    stranger:write("nonsense\r\n\r\n")
+    assert.is_nil((stranger:read("l", 30)))
+    local connection <close> = connect()
+    connection:write("GET /page/1 HTTP/1.1\r\n\r\n")
+    assert.are.equal(200, (read_answer(connection)))
+  end)
+
+  it("serves its visitors at once", function()
+    local statuses = {}
+    for page = 1, 100 do
+      fern.spawn(function()
+        local connection <close> = connect()
+        connection:write("GET /page/", page, " HTTP/1.1\r\n\r\n")
+        local status, body = read_answer(connection)
+        statuses[page] = status == 200 and #body == length_of(page)
+      end)
+    end
+    assert.is_true(fern.waitall(30))
+    for page = 1, 100 do assert.is_true(statuses[page], "page " .. page) end
+  end)
+end)
