@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
 -- luacheck's settings: stock Lua 5.4 everywhere, and busted's globals in specs.
 std = "lua54"
-max_line_length = 120
+max_line_length = 132
 files["spec"] = {std = "+busted"}

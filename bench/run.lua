@@ -14,17 +14,26 @@ local seconds_each = 150        -- a benchmark that takes longer counts as crash
 
 local sizes = { 10, 100, 1000, 10000, 100000 }
 
+-- Free memory, in bytes.
+local function available()
+  local file <close> = assert(io.open("/proc/meminfo"))
+  return tonumber(file:read("a"):match("MemAvailable:%s*(%d+) kB")) * 1024
+end
+
 -- ---- what there is to run: name, command, the arguments of each process
 
 local function script(name, ...) return { name = name, command = lua .. " " .. here .. name .. ".lua", ... } end
 local function program(name, ...) return { name = name, command = build .. "/bench/" .. name, ... } end
+
+local million = available() > 8e9 and 1000000 or nil
+if not million then io.stderr:write("less than 8 GB are free: a million threads are left out\n") end
 
 local benchmarks = {
   script("switch", "same", "depths", "protected", "pcall", "index", "mixed"),
   program("context", ""),
   script("spawn", ""),
   script("memory", table.unpack(sizes)),
-  program("cthreads", 1000000, table.unpack(sizes)),
+  program("cthreads", 10, 100, 1000, 10000, 100000, million),
   script("sleepers", table.unpack(sizes)),
   script("imap", ""),
   script("executor", ""),
@@ -79,14 +88,21 @@ local function amount(value, unit)
   return (number(value) .. " " .. unit):gsub(" $", "")
 end
 
+local function is_usual(threads)
+  for _, size in ipairs(sizes) do
+    if size == threads then return true end
+  end
+end
+
+-- What has a limit, and what has no column in the other table.
 local function limit_lines(rows)
   local lines = { { "figure", "threads", "value", "baseline", "ratio", "limit", "aim", "holds" } }
   for _, row in ipairs(rows) do
-    if row.limit then
+    if row.limit or not is_usual(row.threads) then
       local unit = row.baseline and "" or row.unit
       lines[#lines + 1] = { row.figure, number(row.threads), amount(row.value, row.unit),
         amount(row.baseline, row.unit), row.ratio and ("%.2f"):format(row.ratio) or "",
-        amount(row.limit, unit), amount(row.aim, unit), row.pass and "yes" or "NO" }
+        amount(row.limit, unit), amount(row.aim, unit), row.pass and "yes" or row.limit and "NO" or "" }
     end
   end
   return lines
@@ -100,24 +116,19 @@ local function growth_lines(rows)
   local lines, by_figure = { header }, {}
   for _, row in ipairs(rows) do
     local line = by_figure[row.figure]
-    if not line then
+    if not line and is_usual(row.threads) then
       line = { row.unit == "" and row.figure or row.figure .. ", " .. row.unit }
       for i = 1, #sizes do line[i + 1] = "" end
       by_figure[row.figure] = line
       lines[#lines + 1] = line
     end
     for i, size in ipairs(sizes) do
-      if row.threads == size then
+      if size == row.threads then
         line[i + 1] = number(row.value) .. (row.ratio and (" (%.2f)"):format(row.ratio) or "")
-        line.used = true
       end
     end
   end
-  local used = { header }
-  for i = 2, #lines do
-    if lines[i].used then used[#used + 1] = lines[i] end
-  end
-  return used
+  return lines
 end
 
 local function print_text(lines)
@@ -184,7 +195,9 @@ for _, benchmark in ipairs(benchmarks) do
 end
 
 local show = markdown and print_markdown or print_text
+if markdown then print("### Limits\n") end
 show(limit_lines(rows))
+if markdown then print("### From 10 to 100,000 threads\n") end
 show(growth_lines(rows))
 write_json(rows, build .. "/bench.json")
 

@@ -123,6 +123,8 @@ static void clear_thread(fern_thread *thread)
         fern_locals_drop(thread);
     if (thread->name)
         (void)fern_thread_set_name(thread, NULL);
+    if (thread->pool)
+        fern_thread_leave_pool(thread);
 }
 
 /* Somebody got hold of the thread, and wants to know of its end. */
@@ -139,15 +141,14 @@ static int run_job(fern_worker *worker)
     int rc = -ECANCELED;
     worker->begun = true;
     if (!thread->killed)
-        rc = worker->job.run(worker);
-    if (rc >= 0) {
+        rc = worker->job->run(worker);
+    if (rc >= 0)
         clear_thread(thread);
-        fern_thread_leave_pool(thread);
-    }
     worker->ending = rc < 0 || thread->killed || awaited(thread);
-    worker->given = worker->begun = false;
+    worker->given = false;
     worker->result = rc;
-    worker->job.done(worker);
+    worker->job->done(worker);
+    worker->begun = false;
     if (rc >= 0 && (!worker->taken || worker->given))
         clear_data(worker);
     return rc;
@@ -256,15 +257,15 @@ int fern_crew_take(fern_crew *crew, fern_worker **out)
 static void refuse(fern_worker *worker)
 {
     worker->result = -ECANCELED;
-    if (worker->job.pool)
-        fern_pool_release(worker->job.pool);
-    worker->job.done(worker);
+    if (worker->job->pool)
+        fern_pool_release(worker->job->pool);
+    worker->job->done(worker);
 }
 
 void fern_worker_give(fern_worker *worker, const fern_job *job)
 {
     fern_thread *thread = worker->thread;
-    worker->job = *job;
+    worker->job = job;
     if (worker->ending) {
         refuse(worker);
         return;
@@ -273,8 +274,10 @@ void fern_worker_give(fern_worker *worker, const fern_job *job)
     thread->file = job->file;
     thread->line = job->line;
     thread->pool = job->pool ? fern_pool_ref(job->pool) : NULL;
-    fern_thread_set_idle(thread, false);
-    fern_wake(thread, 0);
+    if (thread->idle)
+        fern_thread_set_idle(thread, false);
+    if (thread->waiting)
+        fern_wake(thread, 0);
 }
 
 void fern_worker_release(fern_worker *worker)
@@ -285,7 +288,7 @@ void fern_worker_release(fern_worker *worker)
         free_worker(worker);
         return;
     }
-    if (worker->thread == fern_current() || !worker->crew->hub)
+    if (worker->begun || !worker->crew->hub)
         return;                 /* from done: `work` sees to the rest */
     if (!worker->ending)
         clear_data(worker);
@@ -348,7 +351,7 @@ static void free_abandoned(fern_crew *crew)
         worker->result = -ECANCELED;
         if (worker->given) {
             worker->given = false;
-            worker->job.done(worker);
+            worker->job->done(worker);
         } else {
             free_worker(worker);
         }
@@ -401,7 +404,7 @@ fern_thread *fern_worker_thread(const fern_worker *worker)
 
 void *fern_worker_arg(const fern_worker *worker)
 {
-    return worker->job.arg;
+    return worker->job ? worker->job->arg : NULL;
 }
 
 int fern_worker_result(const fern_worker *worker)

@@ -14,7 +14,7 @@ struct fern_worker {
     fern_list all;              /* crew->workers */
     fern_crew *crew;
     fern_thread *thread;        /* referenced */
-    fern_job job;
+    const fern_job *job;        /* the last one */
     void *item;                 /* the taker's own */
     bool taken;
     bool given;                 /* a job that is not over */

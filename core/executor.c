@@ -3,6 +3,7 @@
 #include "executor.h"
 #include "crew.h"
 #include "future.h"
+#include "thread.h"
 #include "wait.h"
 
 #include <errno.h>
@@ -10,6 +11,7 @@
 
 struct fern_executor {
     fern_executor_options options;
+    fern_job job;               /* all workers' */
     size_t running;             /* workers taken */
     size_t backlog_count;
     fern_list backlog;          /* of futures */
@@ -20,22 +22,6 @@ struct fern_executor {
 };
 
 static const fern_wait_kind idleness = { .name = "the end of an executor's futures" };
-
-int fern_executor_new(const fern_executor_options *options, fern_executor **out)
-{
-    if (options->max_workers == 0)
-        return -EINVAL;
-    fern_executor *executor = malloc(sizeof *executor);
-    if (!executor)
-        return -ENOMEM;
-    *executor = (fern_executor){ .options = *options, .refs = 1 };
-    fern_list_init(&executor->backlog);
-    fern_list_init(&executor->given);
-    fern_list_init(&executor->waiters);
-    fern_crew_ref(options->crew);
-    *out = executor;
-    return 0;
-}
 
 fern_executor *fern_executor_ref(fern_executor *executor)
 {
@@ -67,7 +53,7 @@ static int run_future(fern_worker *worker)
         return 0;               /* cancelled after it was given */
     fern_list_remove(fern_future_node(future));
     future->status = FERN_FUTURE_RUNNING;
-    return future->run(future, fern_worker_data(worker));
+    return future->run(future, worker->thread->data);
 }
 
 static void settle(fern_worker *worker)
@@ -82,20 +68,14 @@ static void settle(fern_worker *worker)
                        worker->result);
 }
 
-static void future_over(fern_worker *worker);
-
 void fern_executor_start(fern_executor *executor, fern_worker *worker,
                          fern_future *future)
 {
-    fern_job job = {
-        .run = run_future, .done = future_over, .arg = executor,
-        .file = executor->options.file, .line = executor->options.line,
-    };
     future->executor = executor;
     future->worker = worker;
     worker->item = future;
     fern_list_append(&executor->given, fern_future_node(future));
-    fern_worker_give(worker, &job);
+    fern_worker_give(worker, &executor->job);
 }
 
 static fern_future *take_backlog(fern_executor *executor)
@@ -154,7 +134,7 @@ static void hire(fern_executor *executor)
 
 static void future_over(fern_worker *worker)
 {
-    fern_executor *executor = worker->job.arg;
+    fern_executor *executor = worker->job->arg;
     settle(worker);
     if (executor->backlog_count > 0 && !worker->ending) {
         fern_executor_start(executor, worker, take_backlog(executor));
@@ -169,7 +149,27 @@ static void future_over(fern_worker *worker)
     free_unneeded(executor);
 }
 
-/* ---- submitting ---- */
+/* ---- making one, submitting ---- */
+
+int fern_executor_new(const fern_executor_options *options, fern_executor **out)
+{
+    if (options->max_workers == 0)
+        return -EINVAL;
+    fern_executor *executor = malloc(sizeof *executor);
+    if (!executor)
+        return -ENOMEM;
+    *executor = (fern_executor){ .options = *options, .refs = 1 };
+    executor->job = (fern_job){
+        .run = run_future, .done = future_over, .arg = executor,
+        .file = options->file, .line = options->line,
+    };
+    fern_list_init(&executor->backlog);
+    fern_list_init(&executor->given);
+    fern_list_init(&executor->waiters);
+    fern_crew_ref(options->crew);
+    *out = executor;
+    return 0;
+}
 
 int fern_executor_full(const fern_executor *executor)
 {
@@ -229,7 +229,7 @@ void fern_executor_forget(fern_future *future)
 fern_future *fern_executor_current(void)
 {
     fern_worker *worker = fern_worker_current();
-    return worker && worker->job.run == run_future ? worker->item : NULL;
+    return worker && worker->job->run == run_future ? worker->item : NULL;
 }
 
 /* ---- its end ---- */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
    future: see the header. */
 #include "future.h"
+#include "crew.h"
 #include "executor.h"
 #include "wait.h"
 
@@ -37,7 +38,7 @@ int fern_future_wait(fern_future *future, double deadline)
 {
     if (fern_future_done(future))
         return fern_breathe();
-    if (fern_executor_current() == future)
+    if (future->worker && future->worker->thread == fern_current())
         return -EDEADLK;
     return fern_wait(waiters_of(future), &outcome, future, deadline);
 }

@@ -15,6 +15,7 @@
 
 struct fern_map {
     fern_map_options options;
+    fern_job item, feed_job;
     bool freed;                 /* by its owner */
     bool fed;                   /* feed has returned for the last time */
     uint32_t refs;              /* owner, feeder while it is given a job, threads in next */
@@ -29,21 +30,6 @@ struct fern_map {
 };
 
 static const fern_wait_kind result = { .name = "the next result of a map" };
-
-int fern_map_new(const fern_map_options *options, fern_map **out)
-{
-    fern_map *map = calloc(1, sizeof *map);
-    if (!map)
-        return -ENOMEM;
-    map->options = *options;
-    map->refs = 1;
-    fern_pool_ref(options->pool);
-    fern_list_init(&map->items);
-    fern_list_init(&map->over);
-    fern_list_init(&map->consumers);
-    *out = map;
-    return 0;
-}
 
 static void unref(fern_map *map)
 {
@@ -108,7 +94,7 @@ static void lend(fern_map *map)
 
 static void item_over(fern_worker *worker)
 {
-    fern_map *map = worker->job.arg;
+    fern_map *map = worker->job->arg;
     map->flying--;
     if (!map->options.ordered) {
         fern_list_remove(&worker->node);
@@ -145,12 +131,8 @@ static int take_slot(fern_map *map)
     return rc;
 }
 
-int fern_map_push(fern_map *map, fern_worker *worker, int (*run)(fern_worker *worker))
+int fern_map_push(fern_map *map, fern_worker *worker)
 {
-    fern_job job = {
-        .run = run, .done = item_over, .arg = map, .pool = map->options.pool,
-        .file = map->options.file, .line = map->options.line,
-    };
     int rc = fern_breathe();
     if (rc < 0)
         return rc;
@@ -158,13 +140,13 @@ int fern_map_push(fern_map *map, fern_worker *worker, int (*run)(fern_worker *wo
     if (rc < 0)
         return rc;
     if (map->freed) {
-        fern_pool_release(job.pool);
+        fern_pool_release(map->options.pool);
         return -ECANCELED;
     }
     map->ahead++;
     map->flying++;
     fern_list_append(&map->items, &worker->node);
-    fern_worker_give(worker, &job);
+    fern_worker_give(worker, &map->item);
     return 0;
 }
 
@@ -172,7 +154,7 @@ int fern_map_push(fern_map *map, fern_worker *worker, int (*run)(fern_worker *wo
 
 static int run_feed(fern_worker *feeder)
 {
-    fern_map *map = feeder->job.arg;
+    fern_map *map = feeder->job->arg;
     return map->feed(map, feeder);
 }
 
@@ -180,7 +162,7 @@ static void call_feeder(fern_map *map);
 
 static void feed_over(fern_worker *feeder)
 {
-    fern_map *map = feeder->job.arg;
+    fern_map *map = feeder->job->arg;
     map->fed = feeder->result <= 0;
     map->pusher = NULL;
     if (map->freed || feeder->result == 0) {
@@ -194,14 +176,33 @@ static void feed_over(fern_worker *feeder)
 
 static void call_feeder(fern_map *map)
 {
-    fern_job job = {
-        .run = run_feed, .done = feed_over, .arg = map,
-        .file = map->options.file, .line = map->options.line,
-    };
     if (!map->feeder || map->feeder->given || map->fed || !fern_map_room(map))
         return;
     map->refs++;
-    fern_worker_give(map->feeder, &job);
+    fern_worker_give(map->feeder, &map->feed_job);
+}
+
+int fern_map_new(const fern_map_options *options, fern_map **out)
+{
+    fern_map *map = calloc(1, sizeof *map);
+    if (!map)
+        return -ENOMEM;
+    map->options = *options;
+    map->item = (fern_job){
+        .run = options->run, .done = item_over, .arg = map, .pool = options->pool,
+        .file = options->file, .line = options->line,
+    };
+    map->feed_job = (fern_job){
+        .run = run_feed, .done = feed_over, .arg = map,
+        .file = options->file, .line = options->line,
+    };
+    map->refs = 1;
+    fern_pool_ref(options->pool);
+    fern_list_init(&map->items);
+    fern_list_init(&map->over);
+    fern_list_init(&map->consumers);
+    *out = map;
+    return 0;
 }
 
 int fern_map_start(fern_map *map, fern_worker *feeder, fern_map_feed *feed)
@@ -267,10 +268,9 @@ int fern_map_next(fern_map *map, double deadline, fern_worker **out)
 
 /* ---- leaving it ---- */
 
-static void release_only(fern_worker *worker)
-{
-    fern_worker_release(worker);
-}
+/* Of a job that nobody wants any more only its end matters; a run that has
+   not begun never will, for the worker is killed. */
+static const fern_job let_go_job = { .done = fern_worker_release };
 
 /* Let go of a worker, whatever it does. */
 static void let_go(fern_worker *worker)
@@ -280,7 +280,7 @@ static void let_go(fern_worker *worker)
         fern_worker_release(worker);
         return;
     }
-    worker->job.done = release_only;
+    worker->job = &let_go_job;
     fern_thread_kill(worker->thread);
 }
 

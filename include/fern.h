@@ -485,13 +485,13 @@ typedef struct fern_crew_stats {
 } fern_crew_stats;
 FERN_API void fern_crew_inspect(const fern_crew *crew, fern_crew_stats *stats);
 
-/* A worker's job. `run` is called in its thread; it returns as a fern_body
-   does. `done` is called exactly once when the job is over on any path, be it
-   that run was never called because the worker was killed first (the result
-   is -ECANCELED); on any stack, and it must not park. It may release the
-   worker, or give it the next job. A negative result, and a kill, end the
-   worker's thread, which then has failed as any thread: its error is reported
-   unless somebody observes it. */
+/* A worker's job; it is borrowed until it is over. `run` is called in the
+   worker's thread; it returns as a fern_body does. `done` is called exactly
+   once when the job is over on any path, be it that run was never called
+   because the worker was killed first (the result is -ECANCELED); on any
+   stack, and it must not park. It may release the worker, or give it the next
+   job. A negative result, and a kill, end the worker's thread, which then has
+   failed as any thread: its error is reported unless somebody observes it. */
 typedef struct fern_job {
     int (*run)(fern_worker *worker);
     void (*done)(fern_worker *worker);
@@ -533,6 +533,7 @@ typedef struct fern_map fern_map;
 typedef struct fern_map_options {
     fern_pool *pool;            /* referenced */
     bool ordered;
+    int (*run)(fern_worker *worker);    /* an item; as in fern_job */
     const char *file;           /* as in fern_spawn_options; static */
     int line;
 } fern_map_options;
@@ -559,8 +560,7 @@ FERN_API bool fern_map_freed(const fern_map *map);
 /* Parks; for feed. Run the next item on `worker`, which is loaded, as soon as
    there is a slot. Returns 0, -ECANCELED when the map has been freed, or an
    error as above; on any error the worker stays the caller's. */
-FERN_API int fern_map_push(fern_map *map, fern_worker *worker,
-                           int (*run)(fern_worker *worker));
+FERN_API int fern_map_push(fern_map *map, fern_worker *worker);
 
 /* Parks. The next result: 1 and a worker whose job is over, to be released by
    the caller; 0 at the end; or an error as above. Several threads may share

@@ -156,11 +156,15 @@ int lcrew_take_from(lua_State *L, lfern *fern, fern_executor *executor, fern_wor
 
 /* ---- jobs ---- */
 
+/* Where it has parked last may be a coroutine that is collected soon. */
 int lcrew_run(fern_worker *worker)
 {
     lthread *box = lcrew_box(worker);
-    box->file = fern_thread_place(fern_worker_thread(worker), &box->line);
-    return lthread_run(box);
+    int rc = lthread_call(box);
+    if (rc < 0)
+        box->file = fern_thread_place(box->thread, &box->line);
+    fern_park_at(box->L);
+    return rc;
 }
 
 int lcrew_failed(lthread *box)
@@ -168,6 +172,7 @@ int lcrew_failed(lthread *box)
     lua_replace(box->L, BASE + 1);
     lua_settop(box->L, BASE + 1);
     box->values = 1;
+    box->file = fern_thread_place(box->thread, &box->line);
     return fern_thread_killed(fern_current()) ? -ECANCELED : FERN_ERAISED;
 }
 

@@ -41,8 +41,8 @@ static _Noreturn void raise_refusal(lua_State *L, int rc)
     lfern_raise(L, rc);
 }
 
-/* L: self, function, arguments..., future. Returns false, with nothing held,
-   if all workers are busy. */
+/* L: self, function, arguments..., future. Leaves only the future; or returns
+   false, with nothing done, if all workers are busy. */
 static bool start(lua_State *L, lexecutor *self, lfuture *future)
 {
     fern_worker *worker;
@@ -57,11 +57,12 @@ static bool start(lua_State *L, lexecutor *self, lfuture *future)
         fern_executor_untake(self->executor, worker);
         luaL_error(L, "too many arguments");
     }
+    fern_executor *executor = self->executor;
     lua_pushvalue(L, -1);
     lua_xmove(L, box->L, 1);
-    lua_insert(L, 2);
+    lua_replace(L, 1);          /* nothing that follows collects self */
     lua_xmove(L, box->L, count);
-    fern_executor_start(self->executor, worker, &future->core);
+    fern_executor_start(executor, worker, &future->core);
     return true;
 }
 

@@ -121,7 +121,7 @@ struct lthread {
     int slot;                   /* in the registry; 0: not anchored */
     int values;                 /* results at 2...; arguments before it began */
     uint8_t outcome;            /* fern_status once `thread` is NULL */
-    uint8_t leashed;            /* its states, by a kill that it swallows */
+    uint8_t raises;             /* of a kill that it swallows: see next_leash */
     bool linked;                /* has links in extras */
     bool extras;                /* has some */
 };

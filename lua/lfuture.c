@@ -143,13 +143,12 @@ static int run(fern_future *future, void *data)
     lfuture *self = (lfuture *)future;
     lthread *box = data;
     lua_State *L = box->L;
-    box->file = fern_thread_place(box->thread, &box->line);
-    fern_park_at(L);
     if (self->slot && !lua_checkstack(L, self->values + LUA_MINSTACK))
         return out_of_memory(box, self);
     if (self->slot)
         fetch(L, self);
     int status = lua_pcall(L, lua_gettop(L) - FUTURE - 1, LUA_MULTRET, 1);
+    fern_park_at(L);            /* not in a coroutine that is collected soon */
     if (status == LUA_OK)
         status = keep_results(L, self);
     return status == LUA_OK ? 0 : fail(L, box);
@@ -160,7 +159,7 @@ static int run(fern_future *future, void *data)
 /* Parks until the future at 1 is done. */
 static int wait_for(lua_State *L, lfuture *self)
 {
-    double deadline = lfern_deadline(L, 2);
+    double deadline = lua_gettop(L) > 1 ? lfern_deadline(L, 2) : FERN_NEVER;
     lfern_enter(L);
     int rc = fern_future_wait(&self->core, deadline);
     lfern_left(L, self->fern);

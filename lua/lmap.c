@@ -73,7 +73,7 @@ static void push_item(lua_State *L, lfern *fern, linput *input, int count)
     }
     lua_xmove(L, box->L, count + 1);
     fern_worker_set_item(worker, (void *)(intptr_t)input->next++);
-    rc = fern_map_push(input->map, worker, lcrew_run);
+    rc = fern_map_push(input->map, worker);
     if (rc < 0) {
         fern_worker_release(worker);
         lfern_raise(L, rc);
@@ -138,8 +138,8 @@ static int feed(fern_map *map, fern_worker *feeder)
     lua_State *L = box->L;
     linput *input = lua_touserdata(L, INPUT);
     input->map = map;
-    box->file = fern_thread_place(fern_worker_thread(feeder), &box->line);
     int status = call_pull_items(L);
+    fern_park_at(L);
     if (fern_map_freed(map) && !input->arrays && close_input(L) != LUA_OK)
         return lcrew_failed(box);
     if (status != LUA_OK)
@@ -292,7 +292,9 @@ static lmap *new_map(lua_State *L, bool ordered)
 {
     fern_spawn_options place = { 0 };
     linput input = { .next = 1 };
-    fern_map_options options = { .pool = lpool_check(L, 1), .ordered = ordered };
+    fern_map_options options = {
+        .pool = lpool_check(L, 1), .ordered = ordered, .run = lcrew_run,
+    };
     lfern *fern = lfern_open(L);
     lfern_function(L, 2);
     if (is_array(L, 3))

@@ -12,7 +12,7 @@
 #include <string.h>
 
 enum { BASE = 1 };              /* the message handler's index */
-enum { LEASH = 1024 };          /* instructions, at first: see insist_hook */
+enum { LEASH = 1024, GENTLE = 4 };      /* see next_leash */
 
 /* ---- the box ---- */
 
@@ -260,37 +260,48 @@ static void host_traceback(fern_thread *thread, char *buffer, size_t size)
         }
 }
 
-/* Raise, and sooner the next time: a loop is caught outside of its pcall at
-   last, and until then what the raise unwinds has the time to close. */
+/* Instructions until the next raise. Only one that follows the last at once
+   ends a loop around a pcall; but whatever a raise unwinds needs time to
+   close. So four raises that give time, and then one without any; and all
+   that again, with more of the latter for as many pcalls inside each other. */
+static int next_leash(lthread *box)
+{
+    int n = box->raises;
+    box->raises += n < UINT8_MAX;
+    for (int ones = 1; ones <= 16; ones *= 4) {
+        if (n < GENTLE)
+            return LEASH >> n;
+        n -= GENTLE + ones;
+        if (n < 0)
+            return 1;
+    }
+    return 1;
+}
+
 static void insist_hook(lua_State *L, lua_Debug *ar)
 {
     (void)ar;
     fern_thread *self = fern_current();
-    int leash = lua_gethookcount(L) / 2;
-    if (!self || !fern_thread_killed(self) || fern_thread_done(self)) {
-        lua_sethook(L, NULL, 0, 0);
+    lua_sethook(L, NULL, 0, 0);
+    if (!self || !fern_thread_killed(self) || fern_thread_done(self))
         return;
-    }
-    lua_sethook(L, insist_hook, LUA_MASKCOUNT, leash > 1 ? leash : 1);
+    lua_sethook(L, insist_hook, LUA_MASKCOUNT, next_leash(fern_thread_data(self)));
     lfern_raise(L, -ECANCELED);
 }
 
-static void put_on_leash(lua_State *L, lthread *box)
+static void insist_in(lua_State *L, lthread *box)
 {
-    if (!L || lua_gethook(L) == insist_hook)
-        return;
-    lua_sethook(L, insist_hook, LUA_MASKCOUNT, LEASH >> box->leashed);
-    if (LEASH >> box->leashed > 1)
-        box->leashed++;
+    if (L && lua_gethook(L) != insist_hook)
+        lua_sethook(L, insist_hook, LUA_MASKCOUNT, next_leash(box));
 }
 
-/* The thread swallows its kill: raise it after some instructions, fewer each
-   time, in the state that parked and in the thread's own. */
+/* The thread swallows its kill: raise it from now on without its parking, in
+   the state that parked and in the thread's own. */
 static void host_insist(fern_thread *thread)
 {
     lthread *box = fern_thread_data(thread);
-    put_on_leash(box->L, box);
-    put_on_leash(fern_thread_spot(thread), box);
+    insist_in(box->L, box);
+    insist_in(fern_thread_spot(thread), box);
 }
 
 /* A deadline opened on the coroutine `state` is in force while that is

@@ -57,7 +57,7 @@ static int feed(fern_map *to, fern_worker *feeder)
         if (rc < 0)
             return rc;
         ((struct slate *)fern_worker_data(worker))->item = input.next++;
-        rc = fern_map_push(to, worker, input.item);
+        rc = fern_map_push(to, worker);
         if (rc < 0) {
             fern_worker_release(worker);
             return rc;
@@ -103,7 +103,7 @@ static int sleep_long(fern_worker *worker)
 static void open_map_in(fern_pool *in, bool ordered, fern_map **out)
 {
     fern_worker *feeder;
-    fern_map_options options = { .pool = in, .ordered = ordered };
+    fern_map_options options = { .pool = in, .ordered = ordered, .run = input.item };
     CHECK_EQUAL(fern_map_new(&options, out), 0);
     CHECK_EQUAL(fern_crew_take(crew, &feeder), 0);
     CHECK_EQUAL(fern_map_start(*out, feeder, feed), 0);

@@ -23,11 +23,22 @@ local function interpreter()
   return arg[first]
 end
 
+-- Compiles spec/support/NAME.c. Returns a shell's command to stand in front of
+-- a script that is to be run with it preloaded.
+function script.preloading(name)
+  local pipe <close> = io.popen("pwd")
+  local dir = (os.getenv("BUILD") or "build") .. "/spec"
+  if dir:sub(1, 1) ~= "/" then dir = pipe:read("l") .. "/" .. dir end
+  local library = ("%s/%s.so"):format(dir, name)
+  local compile = "mkdir -p %s && %s -shared -fPIC -O1 -o %s spec/support/%s.c -ldl"
+  assert(os.execute(compile:format(quote(dir), os.getenv("CC") or "cc", quote(library), name)))
+  return "SPEC_PRELOAD=" .. quote(library) .. "; "
+end
+
 -- The shell command that runs `file` with these arguments, for a minute at most.
 function script.command(file, ...)
   local words = { "exec timeout 60" }
-  local preload = preloaded()
-  if preload then words[#words + 1] = "env LD_PRELOAD=" .. quote(preload) end
+  words[#words + 1] = ('env LD_PRELOAD=%s"$SPEC_PRELOAD"'):format(quote((preloaded() or "") .. " "))
   words[#words + 1] = quote(interpreter())
   for _, word in ipairs { file, ... } do words[#words + 1] = quote(word) end
   return table.concat(words, " ")
