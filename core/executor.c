@@ -44,6 +44,11 @@ void fern_executor_unref(fern_executor *executor)
     free_unneeded(executor);
 }
 
+void *fern_executor_arg(const fern_executor *executor)
+{
+    return executor->options.arg;
+}
+
 /* ---- workers ---- */
 
 static int run_future(fern_worker *worker)
@@ -61,7 +66,7 @@ static void settle(fern_worker *worker)
     fern_future *future = worker->item;
     if (!future)
         return;
-    worker->item = future->worker = NULL;
+    worker->item = NULL;
     fern_list_remove(fern_future_node(future));
     bool begun = future->status == FERN_FUTURE_RUNNING;
     fern_future_settle(future, begun ? FERN_FUTURE_DONE : FERN_FUTURE_CANCELLED,
@@ -71,8 +76,8 @@ static void settle(fern_worker *worker)
 void fern_executor_start(fern_executor *executor, fern_worker *worker,
                          fern_future *future)
 {
-    future->executor = executor;
-    future->worker = worker;
+    future->owner.worker = worker;
+    future->given = true;
     worker->item = future;
     fern_list_append(&executor->given, fern_future_node(future));
     fern_worker_give(worker, &executor->job);
@@ -197,7 +202,7 @@ void fern_executor_untake(fern_executor *executor, fern_worker *worker)
 
 void fern_executor_queue(fern_executor *executor, fern_future *future)
 {
-    future->executor = executor;
+    future->owner.executor = executor;
     fern_list_append(&executor->backlog, fern_future_node(future));
     executor->backlog_count++;
     hire(executor);
@@ -216,13 +221,13 @@ int fern_executor_submit(fern_executor *executor, fern_future *future)
 
 void fern_executor_forget(fern_future *future)
 {
+    fern_executor *executor = future->owner.executor;
     fern_list_remove(fern_future_node(future));
-    if (future->worker) {
-        future->worker->item = NULL;
-        future->worker = NULL;
-    } else if (future->executor) {
-        future->executor->backlog_count--;
-        tell_dropped(future->executor, future);
+    if (future->given) {
+        future->owner.worker->item = NULL;
+    } else if (executor) {
+        executor->backlog_count--;
+        tell_dropped(executor, future);
     }
 }
 
@@ -252,7 +257,7 @@ void fern_executor_shutdown(fern_executor *executor, bool cancel_pending)
 int fern_executor_wait(fern_executor *executor, double deadline)
 {
     const fern_future *mine = fern_executor_current();
-    if (mine && mine->executor == executor)
+    if (mine && fern_future_executor(mine) == executor)
         return -EDEADLK;
     if (executor->running == 0)
         return fern_breathe();

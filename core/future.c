@@ -16,7 +16,7 @@ static fern_list *waiters_of(fern_future *future)
 
 void fern_future_init(fern_future *future, int (*run)(fern_future *future, void *data))
 {
-    *future = (fern_future){ .run = run };
+    *future = (fern_future){ .run = run, .status = FERN_FUTURE_PENDING };
     fern_list_init(fern_future_node(future));
     fern_list_init(waiters_of(future));
 }
@@ -28,8 +28,10 @@ bool fern_future_done(const fern_future *future)
 
 void fern_future_settle(fern_future *future, fern_future_status status, int result)
 {
-    future->status = status;
+    future->status = (unsigned char)status;
     future->result = result;
+    future->given = false;
+    future->owner.executor = NULL;
     if (!fern_list_empty(waiters_of(future)))
         fern_wake_all(waiters_of(future), 0);
 }
@@ -38,7 +40,7 @@ int fern_future_wait(fern_future *future, double deadline)
 {
     if (fern_future_done(future))
         return fern_breathe();
-    if (future->worker && future->worker->thread == fern_current())
+    if (future->given && future->owner.worker->thread == fern_current())
         return -EDEADLK;
     return fern_wait(waiters_of(future), &outcome, future, deadline);
 }
@@ -55,5 +57,10 @@ int fern_future_cancel(fern_future *future)
 void fern_future_kill(fern_future *future)
 {
     if (!fern_future_cancel(future) && !fern_future_done(future))
-        fern_thread_kill(fern_worker_thread(future->worker));
+        fern_thread_kill(future->owner.worker->thread);
+}
+
+fern_executor *fern_future_executor(const fern_future *future)
+{
+    return future->given ? future->owner.worker->job->arg : future->owner.executor;
 }

@@ -63,9 +63,12 @@ static const char *find_fault(const fern_http_options *options)
 static int fail(const struct request *request, int rc, const char *why)
 {
     char *error = request->options->error;
-    if (error)
-        snprintf(error, FERN_HTTP_ERROR_SIZE, "%s",
-                 why && why[0] ? why : fern_error_message(rc));
+    if (!why || !why[0])
+        why = fern_error_message(rc);
+    if (error && request->next)
+        snprintf(error, FERN_HTTP_ERROR_SIZE, "redirected to %.300s: %s", request->next, why);
+    else if (error)
+        snprintf(error, FERN_HTTP_ERROR_SIZE, "%s", why);
     return rc;
 }
 

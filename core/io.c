@@ -56,7 +56,7 @@ static fern_io *find(const fern_hub *hub, int fd)
     return fd >= 0 && (size_t)fd < hub->ios_size ? hub->ios[fd] : NULL;
 }
 
-static int new_io(fern_hub *hub, int fd, bool foreign, fern_io **out)
+static int new_io(fern_hub *hub, int fd, const struct stat *stat, bool foreign, fern_io **out)
 {
     int rc = grow_table(hub, fd);
     if (rc < 0)
@@ -67,6 +67,9 @@ static int new_io(fern_hub *hub, int fd, bool foreign, fern_io **out)
     io->fd = fd;
     io->refs = 1;
     io->foreign = foreign;
+    io->socket = S_ISSOCK(stat->st_mode);
+    io->device = stat->st_dev;
+    io->inode = stat->st_ino;
     fern_list_init(&io->readers);
     fern_list_init(&io->writers);
     hub->ios[fd] = io;
@@ -80,20 +83,40 @@ static void unref(fern_io *io)
         free(io);
 }
 
-/* Take the io out of the hub and wake its waiters; the descriptor, if it is
-   ours, is the caller's to close. Returns its number. */
-static int detach(fern_hub *hub, fern_io *io)
+/* Take the io out of the hub and wake its waiters. */
+static void forget(fern_hub *hub, fern_io *io)
 {
-    int fd = io->fd;
-    hub->ios[fd] = NULL;
+    hub->ios[io->fd] = NULL;
     io->fd = -1;
     fern_watcher_free(io->reading);
     fern_watcher_free(io->writing);
     io->reading = io->writing = NULL;
     fern_wake_all(&io->readers, -EBADF);
     fern_wake_all(&io->writers, -EBADF);
+}
+
+/* The same for good; the descriptor, if it is ours, is the caller's to close.
+   Returns its number. */
+static int detach(fern_hub *hub, fern_io *io)
+{
+    int fd = io->fd;
+    forget(hub, io);
     unref(io);
     return fd;
+}
+
+/* The io of what `fd` stands for now. One of another file was closed behind
+   our back: its waiters would never hear of it. */
+static fern_io *find_same(fern_hub *hub, int fd, const struct stat *stat)
+{
+    fern_io *io = find(hub, fd);
+    if (!io || (io->device == stat->st_dev && io->inode == stat->st_ino))
+        return io;
+    if (io->foreign)
+        detach(hub, io);
+    else
+        forget(hub, io);        /* and its owner still closes it */
+    return NULL;
 }
 
 /* ---- waiting ---- */
@@ -152,13 +175,6 @@ int fern_io_wait(fern_io *io, int event, double deadline)
 
 /* ---- somebody else's descriptors ---- */
 
-static int check_event(int fd, int event)
-{
-    if (event != FERN_READ && event != FERN_WRITE)
-        return -EINVAL;
-    return fcntl(fd, F_GETFD) < 0 ? -EBADF : 0;
-}
-
 /* What a deadline in the past asks for: a look, without waiting. */
 static int look(int fd, int event)
 {
@@ -174,20 +190,27 @@ int fern_fd_wait(int fd, int event, double deadline)
     fern_hub *hub = fern_hub_here;
     if (!hub || !hub->current)
         return -EDEADLK;
-    int rc = check_event(fd, event);
-    if (rc < 0)
-        return rc;
+    if (event != FERN_READ && event != FERN_WRITE)
+        return -EINVAL;
+    struct stat stat;
+    if (fstat(fd, &stat) < 0)
+        return -EBADF;
     if (deadline <= fern_now())
         return look(fd, event);
-    fern_io *io = find(hub, fd);
+    fern_io *io = find_same(hub, fd, &stat);
     if (io && !io->foreign)
         return fern_io_wait(io, event, deadline);
-    if (!io && (rc = new_io(hub, fd, true, &io)) < 0)
-        return rc;
+    if (!io) {
+        int rc = new_io(hub, fd, &stat, true, &io);
+        if (rc < 0)
+            return rc;
+    }
     io->refs++;
-    rc = fern_io_wait(io, event, deadline);
-    if (io->fd >= 0 && fern_list_empty(&io->readers) && fern_list_empty(&io->writers))
-        detach(hub, io);
+    int rc = fern_io_wait(io, event, deadline);
+    if (io->fd >= 0 && fern_list_empty(&io->readers) && fern_list_empty(&io->writers)) {
+        forget(hub, io);
+        io->refs--;
+    }
     unref(io);
     return rc;
 }
@@ -217,25 +240,24 @@ int fern_io_open(int fd, fern_io **out)
     fern_hub *hub = fern_hub_here;
     if (!hub)
         return -EDEADLK;
-    if (find(hub, fd))
-        return -EBUSY;
-    int rc = set_nonblocking(fd);
-    if (rc < 0)
-        return rc;
     struct stat stat;
     if (fstat(fd, &stat) < 0)
         return -errno;
-    rc = new_io(hub, fd, false, out);
-    if (rc == 0)
-        (*out)->socket = S_ISSOCK(stat.st_mode);
-    return rc;
+    if (find_same(hub, fd, &stat))
+        return -EBUSY;
+    int rc = set_nonblocking(fd);
+    return rc < 0 ? rc : new_io(hub, fd, &stat, false, out);
 }
 
 void fern_io_close(fern_io *io)
 {
     fern_hub *hub = fern_hub_here;
-    if (hub && io->fd >= 0)
+    if (!hub)
+        return;
+    if (io->fd >= 0)
         close(detach(hub, io));
+    else
+        unref(io);              /* see find_same */
 }
 
 int fern_io_fd(const fern_io *io)

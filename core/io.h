@@ -16,6 +16,8 @@ struct fern_io {
     uint32_t refs;              /* the owner, and threads that wait */
     bool foreign;               /* somebody else's: forgotten after the wait */
     bool socket;
+    dev_t device;               /* what the number stood for */
+    ino_t inode;
     fern_list readers, writers; /* one thread each at most */
     fern_watcher *reading, *writing;    /* NULL until first needed */
 };

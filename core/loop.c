@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #if __has_include(<ev.h>)
 #include <ev.h>
@@ -80,17 +81,30 @@ static void on_io(struct ev_loop *ev, ev_io *io, int events)
     watcher->ready(ours, watcher->arg);
 }
 
+/* libev aborts when it gets no descriptors for its wake-up: look first. */
+static int check_descriptors(void)
+{
+    int ends[2];
+    if (pipe(ends) < 0)
+        return -errno;
+    close(ends[0]);
+    close(ends[1]);
+    return 0;
+}
+
 int fern_loop_open(void *host, void (*woken)(void *arg), void *arg, fern_loop **out)
 {
+    int rc = -ENOMEM;
     fern_loop *loop = calloc(1, sizeof *loop);
     if (!loop)
         return -ENOMEM;
     loop->host = host;
     loop->ev = host ? host : ev_loop_new(EVFLAG_AUTO | EVFLAG_NOENV);
-    if (!loop->ev) {
-        free(loop);
-        return -ENOMEM;
-    }
+    if (!loop->ev)
+        goto free_loop;
+    rc = check_descriptors();
+    if (rc < 0)
+        goto destroy_ev;
     loop->armed = FERN_NEVER;
     loop->woken = woken;
     loop->arg = arg;
@@ -107,6 +121,13 @@ int fern_loop_open(void *host, void (*woken)(void *arg), void *arg, fern_loop **
         ev_unref(loop->ev);     /* ours alone shall not keep the host running */
     *out = loop;
     return 0;
+
+destroy_ev:
+    if (!host)
+        ev_loop_destroy(loop->ev);
+free_loop:
+    free(loop);
+    return rc;
 }
 
 void fern_loop_close(fern_loop *loop)

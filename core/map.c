@@ -57,11 +57,6 @@ static fern_worker *ready_result(const fern_map *map)
     return head->given ? NULL : head;
 }
 
-bool fern_map_ready(const fern_map *map)
-{
-    return ready_result(map);
-}
-
 static bool at_end(const fern_map *map)
 {
     return map->freed || (map->ahead == 0 && !map->feeder);
@@ -216,7 +211,7 @@ int fern_map_start(fern_map *map, fern_worker *feeder, fern_map_feed *feed)
 
 /* ---- results ---- */
 
-static fern_worker *take_result(fern_map *map)
+fern_worker *fern_map_take(fern_map *map)
 {
     fern_worker *worker = ready_result(map);
     if (!worker)
@@ -245,7 +240,7 @@ static int next(fern_map *map, double deadline, fern_worker **out)
 {
     int rc = fern_breathe();
     while (rc >= 0 && !map->freed) {
-        fern_worker *worker = take_result(map);
+        fern_worker *worker = fern_map_take(map);
         if (worker) {
             *out = worker;
             return 1;

@@ -567,8 +567,8 @@ FERN_API int fern_map_push(fern_map *map, fern_worker *worker);
    a map. */
 FERN_API int fern_map_next(fern_map *map, double deadline, fern_worker **out);
 
-/* Is a result there? */
-FERN_API bool fern_map_ready(const fern_map *map);
+/* The next result if it is there, else NULL. Never parks. */
+FERN_API fern_worker *fern_map_take(fern_map *map);
 
 /* ---- future --------------------------------------------------------- */
 
@@ -583,12 +583,15 @@ typedef enum fern_future_status {
    where it is from its submission until it is done. */
 struct fern_future {
     struct { void *next, *prev; } node, waiters;
-    fern_executor *executor;
-    fern_worker *worker;        /* that it was given to; NULL before and after */
+    union {
+        fern_executor *executor;        /* while it is queued */
+        fern_worker *worker;            /* once it is given to one, until it is done */
+    } owner;
     /* In a worker's thread, with its data; returns as a fern_body does. */
     int (*run)(fern_future *future, void *data);
     int result;                 /* once done; of a cancelled one, why: -ECANCELED */
-    fern_future_status status;
+    unsigned char status;       /* fern_future_status */
+    bool given;                 /* which of `owner` holds */
 };
 FERN_API void fern_future_init(fern_future *future,
                                int (*run)(fern_future *future, void *data));
@@ -606,6 +609,9 @@ FERN_API void fern_future_kill(fern_future *future);
 
 FERN_API bool fern_future_done(const fern_future *future);
 
+/* Whose it is, until it is done; else NULL. */
+FERN_API fern_executor *fern_future_executor(const fern_future *future);
+
 /* ---- executor ------------------------------------------------------- */
 
 /* Runs futures on at most `max_workers` (at least 1) workers of a crew at a
@@ -620,10 +626,12 @@ typedef struct fern_executor_options {
     /* The future, which was queued, will not run: it has been cancelled. Must
        not park or fail. NULL: nobody needs to know. */
     void (*dropped)(fern_future *future);
+    void *arg;
 } fern_executor_options;
 FERN_API int fern_executor_new(const fern_executor_options *options, fern_executor **out);
 FERN_API fern_executor *fern_executor_ref(fern_executor *executor);
 FERN_API void fern_executor_unref(fern_executor *executor);
+FERN_API void *fern_executor_arg(const fern_executor *executor);
 
 /* Run the future, soon or when its turn comes. Never parks. Returns 0,
    -ESHUTDOWN after shutdown, or what fern_crew_take returns. */
@@ -674,7 +682,7 @@ typedef struct fern_http_header {
     const char *name, *value;
 } fern_http_header;
 
-enum { FERN_HTTP_ERROR_SIZE = 256 };
+enum { FERN_HTTP_ERROR_SIZE = 512 };
 
 typedef struct fern_http_options {
     const char *url;            /* http: or https: */

@@ -47,12 +47,12 @@ static inline void *lcrew_marked(lua_State *L, int arg, size_t size, const void 
 
 /* ---- futures (lfuture.c) ---- */
 
+/* Small, for programs make many: no more than 64 bytes lets malloc serve the
+   userdata from its fast bins. */
 typedef struct lfuture {
     fern_future core;
-    lfern *fern;
-    int values;                 /* how many of its user values count */
-    int slot;                   /* in the registry, while queued */
-    bool packed;                /* more results than user values: in a table */
+    int values;                 /* how many of its user values count, or results */
+    int slot;                   /* queued: in the registry; done: PACKED or 0 */
 } lfuture;
 
 /* Push a new future with room for `values` user values: its results once it is
@@ -62,7 +62,7 @@ LFERN_PRIVATE lfuture *lfuture_new(lua_State *L, lfern *fern, int values);
 
 /* The future is on the top, its function and arguments stand from `first` to
    below it: make it ready to be queued. May raise for want of memory. */
-LFERN_PRIVATE void lfuture_prepare(lua_State *L, lfuture *self, int first);
+LFERN_PRIVATE void lfuture_prepare(lua_State *L, lfern *fern, lfuture *self, int first);
 
 /* For fern_executor_options. */
 LFERN_PRIVATE void lfuture_dropped(fern_future *future);

@@ -80,7 +80,7 @@ static int executor_submit(lua_State *L)
         lua_pop(L, 1);
     }
     lfuture *future = lfuture_new(L, self->fern, lua_gettop(L) - 1);
-    lfuture_prepare(L, future, 2);
+    lfuture_prepare(L, self->fern, future, 2);
     fern_executor_queue(self->executor, &future->core);
     return 1;
 }
@@ -213,7 +213,7 @@ static int new_executor(lua_State *L)
     luaL_setmetatable(L, LEXECUTOR);
     fern_executor_options options = {
         .crew = crew, .max_workers = max_workers, .file = place.file, .line = place.line,
-        .dropped = lfuture_dropped,
+        .dropped = lfuture_dropped, .arg = fern,
     };
     int rc = fern_executor_new(&options, &self->executor);
     if (rc < 0)

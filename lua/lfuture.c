@@ -10,6 +10,9 @@
 
 enum { FUTURE = 2 };            /* on the worker's stack */
 enum { MOST_VALUES = 60000 };   /* of user values */
+enum { PACKED = -1 };           /* the results are in a table */
+
+_Static_assert(sizeof(lfuture) <= 64 || sizeof(void *) != 8, "see lcrew.h");
 
 static int run(fern_future *future, void *data);
 
@@ -28,15 +31,18 @@ lfuture *lfuture_new(lua_State *L, lfern *fern, int values)
     luaL_argcheck(L, values <= MOST_VALUES, values, "too many arguments");
     lfuture *self = lua_newuserdatauv(L, sizeof *self, values);
     fern_future_init(&self->core, run);
-    self->fern = fern;
     self->values = self->slot = 0;
-    self->packed = false;
     lua_rawgeti(L, LUA_REGISTRYINDEX, fern->future_meta);
     lua_setmetatable(L, -2);
     return self;
 }
 
-void lfuture_prepare(lua_State *L, lfuture *self, int first)
+static lfern *fern_of(const lfuture *self)
+{
+    return fern_executor_arg(fern_future_executor(&self->core));
+}
+
+void lfuture_prepare(lua_State *L, lfern *fern, lfuture *self, int first)
 {
     int count = lua_gettop(L) - first;
     for (int i = 0; i < count; i++) {
@@ -45,7 +51,7 @@ void lfuture_prepare(lua_State *L, lfuture *self, int first)
     }
     self->values = count;
     lua_pushvalue(L, -1);
-    self->slot = lfern_anchor(L, self->fern);
+    self->slot = lfern_anchor(L, fern);
 }
 
 /* Push what was queued: the future, function and arguments. L has room. */
@@ -58,20 +64,21 @@ static void fetch(lua_State *L, lfuture *self)
         lua_pushnil(L);
         lua_setiuservalue(L, index, i);
     }
-    lfern_unanchor(L, self->fern, self->slot);
+    lfern_unanchor(L, fern_of(self), self->slot);
     self->slot = self->values = 0;
 }
 
 void lfuture_dropped(fern_future *future)
 {
     lfuture *self = (lfuture *)future;
-    lua_State *L = lcrew_scratch(self->fern);
+    lfern *fern = fern_of(self);
+    lua_State *L = lcrew_scratch(fern);
     lua_rawgeti(L, LUA_REGISTRYINDEX, self->slot);
     for (int i = 1; i <= self->values; i++) {
         lua_pushnil(L);
         lua_setiuservalue(L, -2, i);
     }
-    lfern_unanchor(L, self->fern, self->slot);
+    lfern_unanchor(L, fern, self->slot);
     lua_pop(L, 1);
     self->slot = self->values = 0;
 }
@@ -102,7 +109,7 @@ static int keep_packed(lua_State *L, lfuture *self, int count)
     if (status != LUA_OK)
         return status;
     lua_setiuservalue(L, FUTURE, 1);
-    self->packed = true;
+    self->slot = PACKED;
     self->values = count;
     return LUA_OK;
 }
@@ -132,7 +139,7 @@ static int fail(lua_State *L, lthread *box)
 static int out_of_memory(lthread *box, lfuture *self)
 {
     lua_rawgeti(box->L, LUA_REGISTRYINDEX, self->slot);
-    lfern_unanchor(box->L, self->fern, self->slot);
+    lfern_unanchor(box->L, box->fern, self->slot);
     self->slot = self->values = 0;
     lua_pushliteral(box->L, "not enough memory");
     return fail(box->L, box);
@@ -160,9 +167,12 @@ static int run(fern_future *future, void *data)
 static int wait_for(lua_State *L, lfuture *self)
 {
     double deadline = lua_gettop(L) > 1 ? lfern_deadline(L, 2) : FERN_NEVER;
+    if (fern_future_done(&self->core))
+        return 0;
+    lfern *fern = fern_of(self);
     lfern_enter(L);
     int rc = fern_future_wait(&self->core, deadline);
-    lfern_left(L, self->fern);
+    lfern_left(L, fern);
     return rc;
 }
 
@@ -171,7 +181,7 @@ static int push_values(lua_State *L, const lfuture *self)
     if (self->values == 0)
         return 0;
     lua_getiuservalue(L, 1, 1);
-    if (!self->packed)
+    if (self->slot != PACKED)
         return 1;
     int table = lua_gettop(L);
     luaL_checkstack(L, self->values, "too many results");

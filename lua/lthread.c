@@ -295,12 +295,42 @@ static void insist_in(lua_State *L, lthread *box)
         lua_sethook(L, insist_hook, LUA_MASKCOUNT, next_leash(box));
 }
 
+/* The coroutine on the top of the stack of `L`, which is popped, if it has
+   been resumed and has not yielded. */
+static lua_State *take_resumed(lua_State *L)
+{
+    lua_State *other = lua_tothread(L, -1);
+    lua_Debug ar;
+    lua_pop(L, 1);
+    return other && other != L && lua_status(other) == LUA_OK &&
+           lua_getstack(other, 0, &ar) ? other : NULL;
+}
+
+/* The coroutine that `L` has resumed and waits for, or NULL: Lua does not
+   tell, but it is an upvalue or an argument of the C function that runs it. */
+static lua_State *resumed_by(lua_State *L)
+{
+    lua_State *found = NULL;
+    lua_Debug ar;
+    if (!lua_getstack(L, 0, &ar) || !lua_checkstack(L, 2))
+        return NULL;
+    lua_getinfo(L, "f", &ar);
+    bool is_c = lua_iscfunction(L, -1);
+    for (int n = 1; is_c && !found && lua_getupvalue(L, -1, n); n++)
+        found = take_resumed(L);
+    lua_pop(L, 1);
+    for (int n = 1; is_c && !found && lua_getlocal(L, &ar, n); n++)
+        found = take_resumed(L);
+    return found;
+}
+
 /* The thread swallows its kill: raise it from now on without its parking, in
-   the state that parked and in the thread's own. */
+   the state that parked, in the thread's own, and in those between them. */
 static void host_insist(fern_thread *thread)
 {
     lthread *box = fern_thread_data(thread);
-    insist_in(box->L, box);
+    for (lua_State *L = box->L; L; L = resumed_by(L))
+        insist_in(L, box);
     insist_in(fern_thread_spot(thread), box);
 }
 
@@ -436,6 +466,8 @@ static int wait_for(lua_State *L, lthread *box, double deadline)
 {
     if (!box->thread)
         return 0;
+    if (box->thread == fern_current())
+        luaL_error(L, "a green thread cannot wait for itself");
     lfern_enter(L);
     int rc = fern_thread_join(box->thread, deadline);
     lfern_left(L, box->fern);
@@ -517,8 +549,8 @@ static int thread_cancel(lua_State *L)
 static int thread_close(lua_State *L)
 {
     lthread *box = lthread_check(L, 1);
-    if (box->thread && box->thread == fern_current())
-        return 0;
+    if (ended(box) || box->thread == fern_current())
+        return 0;               /* an error that nobody asked for stays one */
     lua_pushnil(L);
     kill_box(L, box, 1);
     int rc = wait_for(L, box, FERN_NEVER);

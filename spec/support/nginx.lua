@@ -119,7 +119,11 @@ http {
     location /locked/ { alias www/page/; auth_basic "a page"; auth_basic_user_file users; }
     location = /locked { return 302 /locked/3.html; }
   }
-  server { listen 127.0.0.1:@plain@; location = /agent { return 200 "elsewhere: $http_authorization|$http_cookie|$http_x_one"; } }
+  server {
+    listen 127.0.0.1:@plain@;
+    location / { }
+    location = /agent { return 200 "elsewhere: $http_authorization|$http_cookie|$http_x_one"; }
+  }
   server {
     listen 127.0.0.1:@secure@ ssl http2 backlog=4096;
     ssl_certificate ours.pem; ssl_certificate_key ours.key;
@@ -161,9 +165,10 @@ end
 local function launch(dir)
   local message
   for _ = 1, 20 do
-    local ports, ok = write_config(dir), nil
-    ok, message = run("nginx -p %s/ -c nginx.conf -e error.log >>%s/nginx.log 2>&1", dir, dir)
+    local ports = write_config(dir)
+    local ok, why = run("nginx -p %s/ -c nginx.conf -e error.log >>%s/nginx.log 2>&1", dir, dir)
     if ok then return ports end
+    message = why
   end
   error(message .. "; see " .. dir .. "/nginx.log")
 end
