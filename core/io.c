@@ -265,43 +265,55 @@ int fern_io_fd(const fern_io *io)
     return io->fd;
 }
 
-ssize_t fern_io_read(fern_io *io, void *buffer, size_t size, double deadline)
+typedef ssize_t attempt_fn(const fern_io *io, void *data, size_t size);
+
+static ssize_t try_read(const fern_io *io, void *data, size_t size)
 {
-    int rc = fern_breathe();
-    while (rc == 0) {
-        if (io->fd < 0)
-            return -EBADF;
-        ssize_t got = read(io->fd, buffer, size);
-        if (got >= 0)
-            return got;
-        if (errno == EAGAIN || errno == EWOULDBLOCK)
-            rc = fern_io_wait(io, FERN_READ, deadline);
-        else if (errno != EINTR)
-            rc = -errno;
-    }
-    return rc;
+    return read(io->fd, data, size);
 }
 
-static ssize_t try_write(const fern_io *io, const void *data, size_t size)
+static ssize_t try_write(const fern_io *io, void *data, size_t size)
 {
     return io->socket ? send(io->fd, data, size, MSG_NOSIGNAL) : write(io->fd, data, size);
 }
 
+/* One attempt: a count, -errno, or -EAGAIN. */
+static ssize_t attempt_once(const fern_io *io, attempt_fn *attempt, void *data, size_t size)
+{
+    ssize_t count;
+    if (io->fd < 0)
+        return -EBADF;
+    do
+        count = attempt(io, data, size);
+    while (count < 0 && errno == EINTR);
+    if (count >= 0)
+        return count;
+    return errno == EWOULDBLOCK ? -EAGAIN : -errno;
+}
+
+static ssize_t transfer(fern_io *io, attempt_fn *attempt, void *data, size_t size,
+                        int event, double deadline)
+{
+    io->refs++;                 /* others may close it while we do not run */
+    ssize_t rc = fern_breathe();
+    while (rc == 0) {
+        rc = attempt_once(io, attempt, data, size);
+        if (rc != -EAGAIN)
+            break;
+        rc = fern_io_wait(io, event, deadline);
+    }
+    unref(io);
+    return rc;
+}
+
+ssize_t fern_io_read(fern_io *io, void *buffer, size_t size, double deadline)
+{
+    return transfer(io, try_read, buffer, size, FERN_READ, deadline);
+}
+
 ssize_t fern_io_write(fern_io *io, const void *data, size_t size, double deadline)
 {
-    int rc = fern_breathe();
-    while (rc == 0) {
-        if (io->fd < 0)
-            return -EBADF;
-        ssize_t put = try_write(io, data, size);
-        if (put >= 0)
-            return put;
-        if (errno == EAGAIN || errno == EWOULDBLOCK)
-            rc = fern_io_wait(io, FERN_WRITE, deadline);
-        else if (errno != EINTR)
-            rc = -errno;
-    }
-    return rc;
+    return transfer(io, try_write, (void *)data, size, FERN_WRITE, deadline);
 }
 
 void fern_io_close_all(fern_hub *hub)
