@@ -2,7 +2,8 @@
 # fern: everything built goes to build/, one folder there for each flavour
 # (build/asan, build/tsan ...), so that flavours never mix.
 
-# -- Settings: give them on the command line, e.g. `make PREFIX=/opt/fern install`
+# -- Settings: give them on the command line, e.g. `make PREFIX=/opt/fern install`;
+# those with a ?= are taken from the environment too
 CC       ?= cc
 CFLAGS   ?= -O2 -g
 LDFLAGS  ?=
@@ -13,15 +14,15 @@ LIBDIR   ?= $(PREFIX)/lib/lua/5.4
 INCDIR   ?= $(PREFIX)/include
 DESTDIR  ?=
 # How stacks are switched: asm (the default where there is one) or ucontext
-CONTEXT  ?=
-BUILD    ?= build$(if $(filter ucontext,$(CONTEXT)),/ucontext)
+CONTEXT   =
+BUILD     = build$(if $(filter ucontext,$(CONTEXT)),/ucontext)
 # What `make test-core` and `make spec` run, e.g. TEST=test_pool SPEC=spec/pool_spec.lua
-TEST     ?= $(notdir $(PROGRAMS))
-SPEC     ?= spec
+TEST      = $(notdir $(PROGRAMS))
+SPEC      = spec
 # Seconds after which a C test program, and all specs together, count as hung
-TEST_SECONDS ?= 120
-SPEC_SECONDS ?= 170
-JOBS     ?= $(shell nproc 2>/dev/null || echo 2)
+TEST_SECONDS  = 120
+SPEC_SECONDS  = 170
+JOBS      = $(shell nproc 2>/dev/null || echo 2)
 
 # -- What the machine has. Asked each time: it takes 30 ms, and is never stale.
 ask   = $(shell { $(1); } 2>/dev/null)
@@ -29,6 +30,7 @@ found = $(call ask,$(CC) $(CPPFLAGS) $(CFLAGS) $(2) -include $(1) -E -x c /dev/n
 first_pc = $(firstword $(foreach name,$(1),$(call ask,pkg-config --exists $(name) && echo $(name))))
 
 ARCH   := $(firstword $(subst -, ,$(call ask,$(CC) -dumpmachine)))
+$(if $(filter-out asm ucontext,$(CONTEXT)),$(error CONTEXT is asm or ucontext, not $(CONTEXT)))
 SWITCH := $(or $(CONTEXT),$(if $(wildcard core/context_$(ARCH).S),asm,ucontext))
 
 LUA_PC     := $(call first_pc,lua5.4 lua-5.4 lua54)
@@ -43,7 +45,7 @@ LIBEV_CFLAGS := $(addprefix -I,$(LIBEV_INCDIR))
 LIBEV_FOUND  := $(call found,ev.h,$(LIBEV_CFLAGS))
 LIBEV_LIBS   := $(addprefix -L,$(LIBEV_LIBDIR)) -lev
 
-HTTP       ?= $(if $(call ask,pkg-config --exists libcurl && echo yes),yes,no)
+HTTP        = $(if $(call ask,pkg-config --exists libcurl && echo yes),yes,no)
 CURL_CFLAGS = $(call ask,pkg-config --cflags libcurl)
 CURL_LIBS   = $(call ask,pkg-config --libs libcurl)
 TEST_LIBS   = $(LIBEV_LIBS) $(if $(HTTP_C),$(CURL_LIBS))
@@ -53,9 +55,9 @@ FLAGS_asan   := -fsanitize=address,undefined -fno-sanitize-recover=undefined
 FLAGS_tsan   := -fsanitize=thread
 FLAGS_stress := -DFERN_STRESS
 FLAGS_strict := -Werror
-FLAVOUR      ?=
+FLAVOUR       =
 # The compilers that must find nothing to warn of
-STRICT_CC    ?= gcc clang
+STRICT_CC     = gcc clang
 
 WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla \
             -Wpointer-arith -Wundef -Werror=implicit-function-declaration
@@ -78,7 +80,7 @@ LUA_SRC  := $(sort $(shell find lua/fern -name '*.lua' 2>/dev/null))
 objects   = $(patsubst %,$(O)/%.o,$(basename $(1)))
 CORE_O   := $(call objects,$(CORE_C) $(CORE_S))
 HTTP_O   := $(call objects,$(HTTP_C))
-BENCH_C  := $(wildcard bench/*.c)
+BENCH_C  := $(filter-out $(if $(HTTP_C),,bench/fetch.c),$(wildcard bench/*.c))
 TEST_C   := $(filter-out $(if $(HTTP_C),,spec/core/test_http%),$(wildcard spec/core/test_*.c))
 TEST_O   := $(call objects,$(TEST_C) $(BENCH_C))
 MODULES  := $(BUILD)/lib/fern/core.so $(if $(HTTP_C),$(BUILD)/lib/fern/http/core.so)
@@ -87,7 +89,7 @@ BENCHES  := $(patsubst bench/%.c,$(BUILD)/bench/%,$(BENCH_C))
 
 # A recipe that calls make again does so with all cores, unless -j was given
 again = +@$(MAKE) --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j$(JOBS))
-setup = @CC='$(CC)' LUA='$(LUA)' tools/setup
+setup = @CC='$(CC)' LUA='$(LUA)' LUA_INCDIR='$(LUA_INCDIR)' tools/setup
 with_env = eval "$$(tools/env '$(BUILD)')" &&
 run_tests = BUILD='$(BUILD)' LUA='$(LUA)' CC='$(CC)' FLAVOUR='$(FLAVOUR)' TEST='$(TEST)' SPEC='$(SPEC)' \
             TEST_SECONDS=$(TEST_SECONDS) SPEC_SECONDS=$(SPEC_SECONDS) tools/test
@@ -136,7 +138,7 @@ tsan:  ## all tests under ThreadSanitizer
 valgrind:  ## all tests under Valgrind (VALGRIND_SPEC says which specs)
 	$(setup) valgrind
 	$(again) BUILD=$(BUILD)/valgrind FLAVOUR=valgrind TEST_SECONDS=600 SPEC_SECONDS=1500 SPEC='$(VALGRIND_SPEC)' run
-VALGRIND_SPEC ?= $(SPEC)
+VALGRIND_SPEC  = $(SPEC)
 
 stress:  ## all tests while it switches, collects and fails wherever that is allowed
 	$(setup) test

@@ -78,6 +78,7 @@ end
 
 -- Three digits or so, thousands set apart.
 local function number(value)
+  if value > 0 and value < 0.1 then return ("%.4f"):format(value) end
   local form = (value >= 100 or value == math.floor(value)) and "%.0f" or value >= 10 and "%.1f" or "%.2f"
   local whole, rest = form:format(value):match("^(%d+)(.*)$")
   return grouped(whole) .. rest
@@ -86,6 +87,11 @@ end
 local function amount(value, unit)
   if not value then return "" end
   return (number(value) .. " " .. unit):gsub(" $", "")
+end
+
+local function limit(value, row)
+  if not value then return "" end
+  return row.baseline and ("%.2f"):format(value) or amount(value, row.unit)
 end
 
 local function is_usual(threads)
@@ -99,10 +105,9 @@ local function limit_lines(rows)
   local lines = { { "figure", "threads", "value", "baseline", "ratio", "limit", "aim", "holds" } }
   for _, row in ipairs(rows) do
     if row.limit or not is_usual(row.threads) then
-      local unit = row.baseline and "" or row.unit
       lines[#lines + 1] = { row.figure, number(row.threads), amount(row.value, row.unit),
         amount(row.baseline, row.unit), row.ratio and ("%.2f"):format(row.ratio) or "",
-        amount(row.limit, unit), amount(row.aim, unit), row.pass and "yes" or row.limit and "NO" or "" }
+        limit(row.limit, row), limit(row.aim, row), row.pass and "yes" or row.limit and "NO" or "" }
     end
   end
   return lines

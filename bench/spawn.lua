@@ -11,6 +11,10 @@ local function nothing() end
 
 local function threads(batches, n)
   local spawn, list = fern.spawn, {}
+  if n == 1 then
+    for _ = 1, batches do spawn(nothing):join() end
+    return
+  end
   for _ = 1, batches do
     for i = 1, n do list[i] = spawn(nothing) end
     for i = 1, n do list[i]:join() end
@@ -19,6 +23,10 @@ end
 
 local function coroutines(batches, n)
   local wrap, list = coroutine.wrap, {}
+  if n == 1 then
+    for _ = 1, batches do wrap(nothing)() end
+    return
+  end
   for _ = 1, batches do
     for i = 1, n do list[i] = wrap(nothing) end
     for i = 1, n do list[i]() end

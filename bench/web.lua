@@ -39,12 +39,13 @@ end
 -- Some of the ports may be taken: try others.
 local function start_nginx(dir)
   local root = output("id -u") == "0"
+  local start = "PATH=$PATH:/usr/sbin nginx -p '%s/' -c nginx.conf -e error.log 2>>'%s/start.log'"
   os.execute(("mkdir -p '%s/www'"):format(dir))
   write_file(dir .. "/www/page.txt", ("x"):rep(1023) .. "\n")
   for _ = 1, 20 do
     local port = math.random(20000, 29000)
     write_file(dir .. "/nginx.conf", config:format(root and "user root;" or "", port))
-    if os.execute(("PATH=$PATH:/usr/sbin nginx -p '%s/' -c nginx.conf -e error.log 2>>'%s/start.log'"):format(dir, dir)) then
+    if os.execute(start:format(dir, dir)) then
       return ("http://127.0.0.1:%d/page.txt"):format(port)
     end
   end
@@ -54,7 +55,7 @@ local function closing(fn) return setmetatable({}, { __close = fn }) end
 
 -- Runs a client: requests a second, and microseconds of CPU time a request.
 local function run(command, url, at_once)
-  local text = output("%s '%s' %d %d", command, url, requests, at_once)
+  local text = output("no_proxy='*' %s '%s' %d %d", command, url, requests, at_once)
   local count, seconds, cpu = text:match("^(%d+)\t(%S+)\t(%S+)$")
   if tonumber(count) ~= requests then error(("%s: %s"):format(command, text)) end
   return requests / tonumber(seconds), tonumber(cpu) / requests * 1e6

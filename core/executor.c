@@ -260,7 +260,7 @@ int fern_executor_wait(fern_executor *executor, double deadline)
     if (mine && fern_future_executor(mine) == executor)
         return -EDEADLK;
     if (executor->running == 0)
-        return fern_breathe();
+        return fern_heed_interrupts();
     return fern_wait(&executor->waiters, &idleness, executor, deadline);
 }
 

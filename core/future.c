@@ -39,7 +39,7 @@ void fern_future_settle(fern_future *future, fern_future_status status, int resu
 int fern_future_wait(fern_future *future, double deadline)
 {
     if (fern_future_done(future))
-        return fern_breathe();
+        return fern_heed_interrupts();
     if (future->given && future->owner.worker->thread == fern_current())
         return -EDEADLK;
     return fern_wait(waiters_of(future), &outcome, future, deadline);

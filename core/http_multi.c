@@ -65,7 +65,7 @@ static void release_sigpipe(const fern_http_multi *multi, const sigset_t *old)
 static void recycle(fern_http_multi *multi, fern_http_transfer *transfer)
 {
     fern_list_remove(&transfer->node);
-    if (multi->idle_count >= IDLE_MAX) {
+    if (multi->idle_count >= IDLE_MAX || fern_http_transfer_spoiled(transfer)) {
         fern_http_transfer_free(transfer);
         return;
     }

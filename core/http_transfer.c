@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/socket.h>
 
 /* ---- what libcurl tells us ---- */
 
@@ -29,8 +30,6 @@ static size_t on_line(char *data, size_t one, size_t size, void *arg)
     fern_http_transfer *transfer = arg;
     (void)one;
     transfer->rc = take_line(transfer, data, size);
-    if (transfer->rc == FERN_EPROTO_HTTP)
-        snprintf(transfer->error, sizeof transfer->error, "too many headers");
     return transfer->rc < 0 ? 0 : size;
 }
 
@@ -49,6 +48,17 @@ static size_t on_piece(char *data, size_t one, size_t size, void *arg)
     transfer->rc = fern_http_answer_piece(transfer->answer, data, size, expected,
                                           transfer->hop->options->max_body);
     return transfer->rc < 0 ? 0 : size;
+}
+
+/* Sockets of our own making: they do not leak into programs that are started
+   meanwhile, and libcurl does not tell why it could not make one. */
+static curl_socket_t on_open(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
+{
+    fern_http_transfer *transfer = arg;
+    (void)purpose;
+    int fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+    transfer->open_errno = fd < 0 ? errno : 0;
+    return fd < 0 ? CURL_SOCKET_BAD : fd;
 }
 
 /* ---- options ---- */
@@ -74,6 +84,8 @@ static CURLcode set_constants(fern_http_transfer *transfer)
     code |= curl_easy_setopt(easy, CURLOPT_HEADERDATA, transfer);
     code |= curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_piece);
     code |= curl_easy_setopt(easy, CURLOPT_WRITEDATA, transfer);
+    code |= curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, on_open);
+    code |= curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, transfer);
     code |= curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
     code |= curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
     code |= curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "");
@@ -273,20 +285,36 @@ int fern_http_transfer_prepare(fern_http_transfer *transfer)
 
 /* ---- the outcome ---- */
 
-static int system_error(CURL *easy, int otherwise)
+static int system_error(const fern_http_transfer *transfer, int otherwise)
 {
     long err = 0;
-    curl_easy_getinfo(easy, CURLINFO_OS_ERRNO, &err);
+    curl_easy_getinfo(transfer->easy, CURLINFO_OS_ERRNO, &err);
     return err > 0 ? -(int)err : otherwise;
 }
 
-static int from_curl(CURL *easy, CURLcode code)
+/* libcurl's word for a read that failed, and for an answer that it cannot
+   read. TLS, which says in words only that its read failed, leaves no errno;
+   then what is there is of an address that was tried in vain. */
+static int read_error(const fern_http_transfer *transfer)
+{
+    const char *error = transfer->error;
+    if (!transfer->hop->origin->secure)
+        return system_error(transfer, FERN_EPROTO_HTTP);
+    return strstr(error, "SSL") || strstr(error, "TLS") ? -ECONNRESET : FERN_EPROTO_HTTP;
+}
+
+static bool in_head(const fern_http_transfer *transfer)
+{
+    return transfer->answer && !transfer->answer->head_ended;
+}
+
+static int from_curl(const fern_http_transfer *transfer, CURLcode code)
 {
     switch (code) {
     case CURLE_OK:
         return 0;
-    case CURLE_OUT_OF_MEMORY:
-        return -ENOMEM;
+    case CURLE_OUT_OF_MEMORY:       /* also its word for a header that is too long */
+        return in_head(transfer) ? FERN_EPROTO_HTTP : -ENOMEM;
     case CURLE_URL_MALFORMAT:
         return -EINVAL;
     case CURLE_COULDNT_RESOLVE_HOST:
@@ -295,15 +323,16 @@ static int from_curl(CURL *easy, CURLcode code)
     case CURLE_OPERATION_TIMEDOUT:
         return -ETIMEDOUT;
     case CURLE_COULDNT_CONNECT:
-        return system_error(easy, -ECONNREFUSED);
-    case CURLE_SEND_ERROR:
+        if (transfer->open_errno)
+            return -transfer->open_errno;
+        return system_error(transfer, -ECONNREFUSED);
     case CURLE_RECV_ERROR:
-        return system_error(easy, -ECONNRESET);
+        return read_error(transfer);
+    case CURLE_SEND_ERROR:
     case CURLE_GOT_NOTHING:
     case CURLE_PARTIAL_FILE:
         return -ECONNRESET;
     case CURLE_SSL_CONNECT_ERROR:
-        return system_error(easy, FERN_ETLS);
     case CURLE_PEER_FAILED_VERIFICATION:
     case CURLE_SSL_CERTPROBLEM:
     case CURLE_SSL_CIPHER:
@@ -325,13 +354,20 @@ static bool says_more(CURLcode code)
            code != CURLE_COULDNT_RESOLVE_HOST && code != CURLE_OUT_OF_MEMORY;
 }
 
+static const char too_much[] = "too many headers";
+
 void fern_http_transfer_finish(fern_http_transfer *transfer, CURLcode code)
 {
     char *error = transfer->error;
-    if (code && transfer->rc < 0)       /* it was us */
+    if (code && transfer->rc < 0) {     /* it was us */
+        snprintf(error, sizeof transfer->error, "%s",
+                 transfer->rc == FERN_EPROTO_HTTP ? too_much : "");
         return;
-    transfer->rc = from_curl(transfer->easy, code);
-    if (!says_more(code))
+    }
+    transfer->rc = from_curl(transfer, code);
+    if (code == CURLE_OUT_OF_MEMORY && transfer->rc == FERN_EPROTO_HTTP)
+        snprintf(error, sizeof transfer->error, "%s", too_much);
+    else if (!says_more(code))
         error[0] = '\0';
     else if (code == CURLE_URL_MALFORMAT)
         snprintf(error, sizeof transfer->error, "not a valid URL");
@@ -357,6 +393,12 @@ int fern_http_transfer_new(fern_http_spare *spare, fern_http_transfer **out)
     return 0;
 }
 
+/* libcurl never forgets the last errno of a handle. */
+bool fern_http_transfer_spoiled(const fern_http_transfer *transfer)
+{
+    return system_error(transfer, 0) < 0;
+}
+
 void fern_http_transfer_clear(fern_http_transfer *transfer)
 {
     fern_http_spare_give(transfer->spare, transfer->answer);
@@ -367,7 +409,7 @@ void fern_http_transfer_clear(fern_http_transfer *transfer)
     transfer->name = NULL;
     transfer->hop = NULL;
     transfer->thread = NULL;
-    transfer->rc = 0;
+    transfer->rc = transfer->open_errno = 0;
     transfer->error[0] = '\0';
     transfer->state = FERN_HTTP_IDLE;
 }

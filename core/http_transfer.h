@@ -46,6 +46,7 @@ typedef struct fern_http_transfer {
     fern_http_spare *spare;     /* where answers come from and go to */
     fern_http_answer *answer;   /* NULL until its first line has come */
     int rc;                     /* why we stopped it; when done, its outcome */
+    int open_errno;             /* of the last socket that could not be made */
     char error[CURL_ERROR_SIZE];
 } fern_http_transfer;
 
@@ -57,6 +58,9 @@ int fern_http_transfer_prepare(fern_http_transfer *transfer);
 
 /* libcurl is done with it: set transfer->rc. */
 void fern_http_transfer_finish(fern_http_transfer *transfer, CURLcode code);
+
+/* Had it better not be used again? */
+bool fern_http_transfer_spoiled(const fern_http_transfer *transfer);
 
 /* Forget what belongs to the last request. Libcurl must not have it. */
 void fern_http_transfer_clear(fern_http_transfer *transfer);

@@ -365,7 +365,7 @@ int fern_hub_waitall(fern_hub *hub, double deadline)
     if (!self)
         return -EDEADLK;
     if (nobody_left(hub, self))
-        return fern_breathe();
+        return fern_heed_interrupts();
     return fern_wait(&hub->waitall, &waitall, NULL, deadline);
 }
 
@@ -555,8 +555,8 @@ static int unwind(fern_hub *hub, double deadline)
     fern_thread_kill_all(hub);
     drain(hub, deadline);
     fern_report_unasked(hub, true);
-    if (hub->hosted)
-        drain(hub, deadline);
+    drain(hub, deadline);
+    fern_report_now(hub);
     while (!fern_list_empty(&hub->kept))
         drop_kept(fern_list_entry(hub->kept.next, struct kept, node));
     if (hub->main)

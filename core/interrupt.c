@@ -15,7 +15,7 @@ enum { INSIST_AFTER = 5 };
 
 static bool applies(const fern_thread *self, fern_deadline *deadline)
 {
-    if (deadline->muted)
+    if (deadline->muted || deadline->shield < self->shield)
         return false;
     if (!deadline->state || !self->host || !self->host->deadline_applies)
         return true;
@@ -154,9 +154,7 @@ int fern_interrupt_before(fern_thread *self, double deadline)
         fern_interrupt_settle(self);
         return rc;
     }
-    if (self->shield)
-        return 0;
-    if (self->killed) {
+    if (self->killed && !self->shield) {
         int rc = heed_kill(self);
         if (rc < 0)
             return rc;
@@ -191,9 +189,7 @@ int fern_interrupt_after(fern_thread *self, bool heeded, int rc, bool hands_over
     self->expired = NULL;
     if (heeded)
         spend_grace(self);
-    if (self->shield)
-        return rc;
-    bool kill_pending = self->killed && self->kill_stage == PENDING;
+    bool kill_pending = self->killed && self->kill_stage == PENDING && !self->shield;
     if (kill_pending && (rc == -ECANCELED || rc == -ETIMEDOUT || (rc >= 0 && !hands_over)))
         return deliver_kill(self);
     if (rc == -ETIMEDOUT && heeded && (self->heed.cause || self->heed.grace))
@@ -208,7 +204,7 @@ static void forget_cause(fern_thread *thread)
     begin_heeding(thread, thread->heed.until, thread->heed.parked_at);
     if (!thread->waiting)
         return;
-    if (thread->killed && thread->kill_stage == GRACE)
+    if (thread->killed && thread->kill_stage == GRACE && !thread->shield)
         park_in_grace(thread, NULL, thread->kill_grace);
     fern_deadline *expired = find_expired(thread);
     if (expired)
@@ -243,7 +239,8 @@ int fern_deadline_open(fern_deadline *deadline, double at, void *state)
     fern_thread *self = fern_current();
     if (!self)
         return -EDEADLK;
-    *deadline = (fern_deadline){ .at = at, .state = state, .thread = self, .open = true };
+    *deadline = (fern_deadline){ .at = at, .state = state, .thread = self,
+                                 .shield = self->shield, .open = true };
     fern_list_init(node_of(deadline));
     fern_list_prepend(&self->deadlines, node_of(deadline));
     self->attention = true;

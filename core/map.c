@@ -128,7 +128,7 @@ static int take_slot(fern_map *map)
 
 int fern_map_push(fern_map *map, fern_worker *worker)
 {
-    int rc = fern_breathe();
+    int rc = fern_heed_interrupts();
     if (rc < 0)
         return rc;
     rc = take_slot(map);
@@ -238,7 +238,7 @@ static int wait_for_result(fern_map *map, double deadline)
 
 static int next(fern_map *map, double deadline, fern_worker **out)
 {
-    int rc = fern_breathe();
+    int rc = fern_heed_interrupts();
     while (rc >= 0 && !map->freed) {
         fern_worker *worker = fern_map_take(map);
         if (worker) {

@@ -71,7 +71,7 @@ int fern_pool_take(fern_pool *pool, double deadline)
 
 int fern_pool_acquire(fern_pool *pool, double deadline)
 {
-    int rc = fern_breathe();
+    int rc = fern_heed_interrupts();
     if (rc < 0)
         return rc;
     return fern_pool_take(pool, deadline);
@@ -134,7 +134,7 @@ int fern_pool_waitall(fern_pool *pool, double deadline)
     if (fern_pool_inside(pool))
         return -EDEADLK;
     if (idle(pool))
-        return fern_breathe();
+        return fern_heed_interrupts();
     return fern_wait(&pool->idlers, &all, pool, deadline);
 }
 
@@ -144,7 +144,7 @@ int fern_pool_spawn(fern_pool *pool, fern_body *body, void *arg,
                     fern_thread **out)
 {
     fern_spawn_options mine = options ? *options : (fern_spawn_options){ 0 };
-    int rc = fern_breathe();
+    int rc = fern_heed_interrupts();
     if (rc < 0)
         return rc;
     mine.pool = NULL;

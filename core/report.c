@@ -65,10 +65,15 @@ static void let_go(fern_thread *thread)
     fern_thread_unref(thread);
 }
 
+static fern_thread *oldest(const fern_hub *hub)
+{
+    return fern_list_entry(hub->unasked.next, fern_thread, unasked);
+}
+
 static void tell_those_due(fern_hub *hub, double now)
 {
     while (!fern_list_empty(&hub->unasked)) {
-        fern_thread *thread = fern_list_entry(hub->unasked.next, fern_thread, unasked);
+        fern_thread *thread = oldest(hub);
         if (thread->ended_at + PATIENCE > now)
             break;
         fern_list_remove(&thread->unasked);
@@ -109,7 +114,7 @@ static int reporter(void *arg)
     tell_those_due(hub, hub->closing ? FERN_NEVER : fern_now());
     hub->reporting = false;
     if (!fern_list_empty(&hub->unasked) && !hub->unasked_timer.index)
-        arm(hub, fern_now() + PATIENCE);
+        arm(hub, oldest(hub)->ended_at + PATIENCE);
     return 0;
 }
 
@@ -118,14 +123,15 @@ void fern_report_unasked(fern_hub *hub, bool all)
     static const fern_spawn_options options = { .name = "reporter", .quiet = true };
     if (fern_list_empty(&hub->unasked) || (hub->reporting && !all))
         return;
-    if (all && hub->current) {
-        tell_those_due(hub, FERN_NEVER);
-        return;
-    }
     if (fern_thread_spawn_inner(hub, reporter, hub, &options) < 0)
         arm(hub, fern_now() + PATIENCE);
     else
         hub->reporting = true;
+}
+
+void fern_report_now(fern_hub *hub)
+{
+    tell_those_due(hub, FERN_NEVER);
 }
 
 void fern_report_later(fern_hub *hub, fern_thread *thread)

@@ -13,9 +13,12 @@ void fern_report_later(fern_hub *hub, fern_thread *thread);
 /* Somebody has asked for the error of `thread` after all. */
 void fern_report_cancel(fern_thread *thread);
 
-/* Tell of the errors that are old enough, or of all. Now, if the caller is a
-   green thread, else in one. */
+/* Tell of the errors that are old enough, or of all, in a green thread. */
 void fern_report_unasked(fern_hub *hub, bool all);
+
+/* The hub closes, and there was no time or no memory for that: tell of those
+   that are left here and now. */
+void fern_report_now(fern_hub *hub);
 
 /* Let go of those that are left. */
 void fern_report_forget(fern_hub *hub);

@@ -16,7 +16,10 @@
 
 enum {
     FERN_STACK_DEFAULT = 512 * 1024,
-    FERN_STACK_GUARD = 64 * 1024,
+    /* More than a frame of 32 KiB, which would jump a single page; and what
+       is left is enough for 220 nested C calls of the deepest kind that a
+       language above us allows (455 KB), and then some. */
+    FERN_STACK_GUARD = 48 * 1024,
     FERN_STACK_MIN = 128 * 1024,        /* guard included */
 };
 

@@ -244,7 +244,7 @@ static void unmap(struct sockaddr_storage *address, socklen_t *length)
 
 int fern_tcp_address(const fern_io *io, bool peer, char *host, size_t size, int *port)
 {
-    struct sockaddr_storage address;
+    struct sockaddr_storage address = { .ss_family = AF_UNSPEC };
     struct sockaddr *any = (struct sockaddr *)(void *)&address;
     socklen_t length = sizeof address;
     char service[16];

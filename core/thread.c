@@ -502,7 +502,7 @@ int fern_thread_join(fern_thread *thread, double deadline)
     if (thread == fern_current())
         return -EDEADLK;
     fern_thread_ref(thread);
-    int rc = thread->ended ? fern_breathe() :
+    int rc = thread->ended ? fern_heed_interrupts() :
              fern_wait(&thread->waiters, &joining, thread, deadline);
     if (rc == 0)
         fern_thread_observe(thread);

@@ -118,20 +118,21 @@ int fern_sleep(double until)
     return rc == -ETIMEDOUT && !fern_thread_interrupted() ? 0 : rc;
 }
 
-int fern_breathe(void)
+int fern_heed_interrupts(void)
 {
-    fern_hub *hub = fern_hub_here;
     fern_thread *self;
     int rc = check_parkable(&self);
-    if (rc < 0)
+    if (rc < 0 || !self->attention)
         return rc;
-    if (self->attention) {
-        rc = fern_interrupt_before(self, FERN_NEVER);
-        if (rc < 0)
-            return rc;
-    }
-    if (--hub->budget > 0)
-        return 0;
+    return fern_interrupt_before(self, FERN_NEVER);
+}
+
+int fern_breathe(void)
+{
+    int rc = fern_heed_interrupts();
+    fern_hub *hub = fern_hub_here;
+    if (rc < 0 || --hub->budget > 0)
+        return rc;
     hub->budget = 1;            /* the yield spends the last of it */
     return fern_yield();
 }

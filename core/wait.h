@@ -39,9 +39,13 @@ fern_thread *fern_wake_first(fern_list *waiters, int rc);
 /* Wake all of them, in order. */
 void fern_wake_all(fern_list *waiters, int rc);
 
-/* May park. To be called by a call that is about to succeed without parking:
-   delivers interrupts, and goes behind the others now and then, so that a
-   thread whose data is always there starves nobody. 0 or an interrupt. */
+/* To be called by a call that is about to succeed without parking: delivers
+   interrupts. 0 or an interrupt; also -EDEADLK where nothing can park. */
+int fern_heed_interrupts(void);
+
+/* May park. The same for input and output: goes behind the others now and
+   then as well, so that a thread whose data is always there starves nobody.
+   Not for what hands things out: it would upset who came first. */
 int fern_breathe(void);
 
 /* Number of threads in `waiters`: counts them one by one. */

@@ -34,8 +34,8 @@ local function read_request(connection)
   end
 end
 
-local function talk(connection)
-  local connection <close> = connection
+local function talk(visitor)
+  local connection <close> = visitor
   repeat
     local path, keep = read_request(connection)
     if not path then return end

@@ -312,14 +312,16 @@ typedef struct fern_deadline {
     fern_thread *thread;        /* this and the rest is ours */
     struct { void *next, *prev; } node;
     double grace;
+    uint32_t shield;
     unsigned char stage;
     bool muted, open;
 } fern_deadline;
 FERN_API int fern_deadline_open(fern_deadline *deadline, double at, void *state);
 FERN_API void fern_deadline_close(fern_deadline *deadline);
 
-/* Defer kills and enclosing deadlines of the current thread until as many
-   closes as opens; the next parking call after that gets them. */
+/* Defer kills of the current thread, and the deadlines that are open now,
+   until as many closes as opens; the next parking call after that gets them.
+   A deadline opened meanwhile is in force. */
 FERN_API void fern_shield_open(void);
 FERN_API void fern_shield_close(void);
 
@@ -395,18 +397,21 @@ FERN_API int fern_resolve(const char *host, const char *service,
 /* ---- tcp ------------------------------------------------------------ */
 
 /* Parks (host may be a name). A listening socket; host NULL or "*": all
-   addresses; port 0: any. Returns 0 or an error. */
+   addresses, of IPv4 and IPv6; port 0: any. Returns 0 or an error. */
 FERN_API int fern_tcp_listen(const char *host, const char *port, int backlog,
                              double deadline, fern_io **out);
 
-/* Parks. The next connection. Returns 0 or an error. */
+/* Parks. The next connection, which does not delay small writes (TCP_NODELAY).
+   Returns 0 or an error: -EMFILE leaves it in the queue for a later call. */
 FERN_API int fern_tcp_accept(fern_io *listener, double deadline, fern_io **out);
 
-/* Parks. Connect to the first address of host that answers. */
+/* Parks. Connect to the first address of host that answers, one after the
+   other. Returns 0, or why the first did not answer, or an error as above. */
 FERN_API int fern_tcp_connect(const char *host, const char *port, double deadline,
                               fern_io **out);
 
-/* The local or remote address in numbers: host of at least 64 bytes. */
+/* The local or remote address in numbers: host of at least 64 bytes. What came
+   by IPv4 is told as IPv4. Returns 0, -ENOTCONN, -EAFNOSUPPORT or -errno. */
 FERN_API int fern_tcp_address(const fern_io *io, bool peer, char *host, size_t size, int *port);
 
 /* ---- pool ----------------------------------------------------------- */

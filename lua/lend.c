@@ -10,34 +10,15 @@
 #include <string.h>
 
 static const double LIMIT = 2.0;        /* seconds for the unwinding, in all */
-enum { RENEWALS = 64, MORE = 4 };       /* of the sentinel: at once; at each poll of the hub */
+enum { RENEWALS = 64 };         /* of the sentinel, before it costs too much */
 
 static const char sentinel_key = 0;
+
+__thread lfern *lend_main;
 
 #define LSENTINEL "fern.sentinel"
 
 /* ---- reports ---- */
-
-/* Lua, under pcall: spawn on_error(err, traceback, thread). */
-static int spawn_report(lua_State *L)
-{
-    lfern *fern = lfern_of(L);
-    lthread *box = lua_touserdata(L, 3);
-    fern_spawn_options options = { .name = "on_error", .quiet = true };
-    lthread *new = lthread_new(L, fern);
-    lua_rawgeti(L, LUA_REGISTRYINDEX, fern->on_error);
-    lua_pushvalue(L, 1);
-    lua_pushvalue(L, 2);
-    if (box && box->slot)
-        lthread_push(L, box);
-    else
-        lua_pushnil(L);
-    lua_xmove(L, new->L, 4);
-    int rc = lthread_start(new, &options, lthread_run);
-    if (rc < 0)
-        lfern_raise(L, rc);
-    return 0;
-}
 
 /* Lua, under pcall: the traceback that was kept for the box at 1. */
 static int kept_traceback(lua_State *L)
@@ -70,6 +51,20 @@ static int to_string(lua_State *L)
     return 1;
 }
 
+/* What stands at `index`, as a text, is pushed. */
+static const char *push_text(lua_State *L, int index)
+{
+    lua_pushvalue(L, index);
+    lua_pushcfunction(L, to_string);
+    lua_pushvalue(L, -2);
+    if (lua_pcall(L, 1, 1, 0) != LUA_OK)
+        lua_pop(L, 1);          /* leaves the value, which may be a text */
+    else
+        lua_remove(L, -2);
+    const char *text = lua_tostring(L, -1);
+    return text ? text : "(an error without a text)";
+}
+
 /* The error is below the traceback, which is on the top. */
 static void print_report(lua_State *L, lthread *box)
 {
@@ -78,14 +73,8 @@ static void print_report(lua_State *L, lthread *box)
     if (box)
         snprintf(name, sizeof name, "green thread #%llu%s%s%s", (unsigned long long)box->id,
                  thread_name ? " '" : "", thread_name ? thread_name : "", thread_name ? "'" : "");
-    lua_pushcfunction(L, to_string);
-    lua_pushvalue(L, -3);
-    if (lua_pcall(L, 1, 1, 0) != LUA_OK) {
-        lua_pop(L, 1);
-        lua_pushvalue(L, -2);
-    }
-    const char *message = lua_tostring(L, -1), *traceback = lua_tostring(L, -2);
-    fprintf(stderr, "fern: %s failed: %s\n", name, message ? message : "(an error without a text)");
+    const char *traceback = lua_tostring(L, -1);
+    fprintf(stderr, "fern: %s failed: %s\n", name, push_text(L, lua_gettop(L) - 1));
     if (traceback)
         fprintf(stderr, "%s\n", traceback);
     if (box && box->file)
@@ -94,22 +83,84 @@ static void print_report(lua_State *L, lthread *box)
     lua_pop(L, 1);
 }
 
+/* May park. Call on_error(err, traceback, thread), which stand from `first`
+   on; if that fails, tell on stderr of both errors. */
+static void call_on_error(lua_State *L, int first)
+{
+    for (int i = 0; i < 4; i++)
+        lua_pushvalue(L, first + i);
+    if (lua_pcall(L, 3, 0, 0) == LUA_OK)
+        return;
+    fprintf(stderr, "fern: on_error failed: %s\n", push_text(L, lua_gettop(L)));
+    lua_pop(L, 2);
+    lua_pushvalue(L, first + 1);
+    lua_pushvalue(L, first + 2);
+    print_report(L, lua_touserdata(L, first + 3));
+    lua_pop(L, 2);
+}
+
+static int run_on_error(void *data)
+{
+    lthread *box = data;
+    fern_park_at(box->L);
+    call_on_error(box->L, 2);
+    return 0;
+}
+
+static void push_on_error(lua_State *L, lfern *fern, lthread *box)
+{
+    lua_rawgeti(L, LUA_REGISTRYINDEX, fern->on_error);
+    lua_insert(L, -3);
+    if (box && box->slot)
+        lthread_push(L, box);
+    else
+        lua_pushnil(L);
+}
+
+/* Lua, under pcall: err, traceback, box. */
+static int spawn_report(lua_State *L)
+{
+    lfern *fern = lfern_of(L);
+    lthread *box = lua_touserdata(L, 3);
+    fern_spawn_options options = { .name = "on_error", .quiet = true };
+    lthread *new = lthread_new(L, fern);
+    lua_pushvalue(L, 1);
+    lua_pushvalue(L, 2);
+    push_on_error(L, fern, box);
+    lua_xmove(L, new->L, 4);
+    int rc = lthread_start(new, &options, run_on_error);
+    if (rc < 0)
+        lfern_raise(L, rc);
+    return 0;
+}
+
+/* Hand err and traceback, which are on the top, to on_error, in a thread of
+   its own. */
+static bool spawned_report(lua_State *L, lthread *box)
+{
+    lua_pushcfunction(L, spawn_report);
+    lua_pushvalue(L, -3);
+    lua_pushvalue(L, -3);
+    lua_pushlightuserdata(L, box);
+    if (lua_pcall(L, 3, 0, 0) == LUA_OK)
+        return true;
+    lua_pop(L, 1);
+    return false;
+}
+
 void lfern_report(lua_State *L, lfern *fern, const char *traceback, lthread *box)
 {
+    int top = lua_gettop(L) - 1;
     push_traceback(L, traceback, box);
-    if (fern->on_error != LUA_NOREF && !fern->closing) {
-        lua_pushcfunction(L, spawn_report);
-        lua_pushvalue(L, -3);
-        lua_pushvalue(L, -3);
-        lua_pushlightuserdata(L, box);
-        if (lua_pcall(L, 3, 0, 0) == LUA_OK) {
-            lua_pop(L, 2);
-            return;
-        }
-        lua_pop(L, 1);
+    if (fern->on_error == LUA_NOREF) {
+        print_report(L, box);
+    } else if (fern->closing) { /* nothing can be spawned; we are in a thread */
+        push_on_error(L, fern, box);
+        call_on_error(L, top + 1);
+    } else if (!spawned_report(L, box)) {
+        print_report(L, box);
     }
-    print_report(L, box);
-    lua_pop(L, 2);
+    lua_settop(L, top);
 }
 
 static int set_on_error(lua_State *L)
@@ -211,6 +262,7 @@ void lend_close(lua_State *L, lfern *fern)
     }
     if (fern->owns_hub) {
         lsignal_close(fern);
+        lend_main = NULL;
         fern_hub_close(fern->hub, deadline);
     }
     lcrew_close(fern);
@@ -253,31 +305,33 @@ static void push_sentinel(lua_State *L, lfern *fern)
     lua_rawsetp(L, LUA_REGISTRYINDEX, &sentinel_key);
 }
 
-static lfern *of_main_thread(void)
-{
-    fern_thread *self = fern_current();
-    if (!self || self != fern_hub_main(fern_hub_current()) ||
-        fern_thread_host(self) != &lthread_host)
-        return NULL;
-    return ((lthread *)fern_thread_data(self))->fern;
-}
-
-/* A renewal costs as much as ten switches, and a look at the clock as one:
-   in a burst of short waits only some of them are followed by one. */
 void lend_before_wait(void)
 {
-    lfern *fern = of_main_thread();
-    if (!fern || fern->closing)
+    lfern *fern = lend_main;
+    if (!fern || !fern->main->thread || fern_current() != fern->main->thread)
         return;
-    uint64_t polls = fern_hub_polls(fern->hub);
-    if (fern->polls != polls)
-        fern->renewals += fern->renewals < RENEWALS ? MORE : 0;
-    fern->polls = polls;
-    if (fern->renewals == 0)
-        return;
-    fern->renewals--;
     fern->renew = true;
+    uint64_t polls = fern_hub_polls(fern->hub);
+    if (fern->heard == polls)
+        return;
+    fern->heard = polls;
     lsignal_renew(fern);
+}
+
+/* A renewal costs as much as ten switches: after waits so short that the hub
+   did not poll meanwhile there is one only now and then. */
+static bool spend_renewal(lfern *fern)
+{
+    uint64_t polls = fern_hub_polls(fern->hub);
+    bool polled = fern->polls != polls;
+    fern->polls = polls;
+    if (polled && fern->renewals < RENEWALS)
+        fern->renewals++;
+    else if (!polled && fern->renewals == 0)
+        return false;
+    else if (!polled)
+        fern->renewals--;
+    return true;
 }
 
 static int renew(lua_State *L)
@@ -289,9 +343,11 @@ static int renew(lua_State *L)
 /* Under pcall: what the wait has brought must not be lost for want of memory. */
 void lend_after_wait(lua_State *L, lfern *fern)
 {
-    if (!fern->renew || of_main_thread() != fern)
+    if (fern != lend_main || !fern->main->thread || fern_current() != fern->main->thread)
         return;
     fern->renew = false;
+    if (!spend_renewal(fern))
+        return;
     lua_pushcfunction(L, renew);
     lua_pushlightuserdata(L, fern);
     if (lua_pcall(L, 1, 0, 0) != LUA_OK)
@@ -300,41 +356,42 @@ void lend_after_wait(lua_State *L, lfern *fern)
 
 /* ---- os.exit ---- */
 
-struct exit_call {
-    lfern *fern;
-    int function;               /* registry: the original os.exit */
-    int code;                   /* registry: its first argument */
-};
-
 static void exit_on_main(void *arg)
 {
-    struct exit_call *call = arg;
-    lua_State *L = call->fern->L;
-    lend_close(L, call->fern);
-    lua_rawgeti(L, LUA_REGISTRYINDEX, call->function);
-    lua_rawgeti(L, LUA_REGISTRYINDEX, call->code);
+    lfern *fern = arg;
+    lua_State *L = fern->L;
+    lend_close(L, fern);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, fern->exit_function);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, fern->exit_code);
     lua_pushboolean(L, 1);
     lua_call(L, 2, 0);
 }
 
+/* The original function is our upvalue. The first call says how it ends. */
+static void keep_exit(lua_State *L, lfern *fern)
+{
+    if (!lua_isboolean(L, 1))
+        luaL_optinteger(L, 1, 0);
+    if (fern->exit_code)
+        return;
+    lua_pushvalue(L, lua_upvalueindex(1));
+    fern->exit_function = luaL_ref(L, LUA_REGISTRYINDEX);
+    if (lua_isnil(L, 1))
+        lua_pushboolean(L, 1);
+    else
+        lua_pushvalue(L, 1);
+    fern->exit_code = luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
+/* Ends the process from wherever it is called, a finalizer too. */
 static int os_exit(lua_State *L)
 {
     lua_settop(L, 2);
     lfern *fern = lfern_of(L);
     if (lua_toboolean(L, 2) && fern->hub && !fern->closing && fern->owns_hub) {
-        static struct exit_call call;
-        if (!lua_isboolean(L, 1))
-            luaL_optinteger(L, 1, 0);
-        call.fern = fern;
-        lua_pushvalue(L, lua_upvalueindex(1));
-        call.function = luaL_ref(L, LUA_REGISTRYINDEX);
-        if (lua_isnil(L, 1))
-            lua_pushboolean(L, 1);
-        else
-            lua_pushvalue(L, 1);
-        call.code = luaL_ref(L, LUA_REGISTRYINDEX);
-        lfern_enter(L);
-        int rc = fern_hub_call_main(fern->hub, exit_on_main, &call);
+        keep_exit(L, fern);
+        fern_park_at(L);
+        int rc = fern_hub_call_main(fern->hub, exit_on_main, fern);
         if (rc < 0)
             lfern_raise(L, rc);
     }
@@ -358,7 +415,10 @@ static void wrap_exit(lua_State *L)
 
 static int module_close(lua_State *L)
 {
-    lend_close(lfern_of(L)->L, lfern_of(L));
+    lfern *fern = lfern_of(L);
+    if (fern->hub && fern->owns_hub && fern_current() != fern_hub_main(fern->hub))
+        luaL_error(L, "only the main thread can close fern");
+    lend_close(fern->L, fern);
     return 0;
 }
 

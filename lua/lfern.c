@@ -81,6 +81,7 @@ static void open_main(lua_State *L, lfern *fern)
     box->L = fern->L;
     box->thread = fern_thread_ref(main);
     fern->main = box;
+    lend_main = fern;
     fern_thread_adopt(main, &lthread_host, box);
     lua_pushliteral(L, "main");
     lthread_extras(L, fern, -2);

@@ -29,11 +29,12 @@ typedef struct lfern {
     int future_meta;            /* registry: that of futures */
     int module;                 /* registry: the table of fern.core */
     int on_error;               /* registry: function, or LUA_NOREF */
+    int exit_function, exit_code;       /* registry: os.exit(code, true) was called; or 0 */
     int *free_slots;            /* of the registry, for boxes of living threads */
     int free_count, slots;
     bool renew;                 /* the sentinel, after the main thread's wait */
-    unsigned renewals;          /* of it that are free: see lend_before_wait */
-    uint64_t polls;             /* of the hub, when we last looked */
+    unsigned renewals;          /* of it that are free: see spend_renewal */
+    uint64_t polls, heard;      /* of the hub, when we last looked; for lsignal_renew */
     struct lfern_place **places;        /* interned file names: see lplace.c */
     unsigned places_count;
     const char *place;          /* the last one */
@@ -194,6 +195,9 @@ LFERN_PRIVATE void lnet_open(lua_State *L);
 
 /* Unwind every thread of this Lua state, and close the hub if it is ours. */
 LFERN_PRIVATE void lend_close(lua_State *L, lfern *fern);
+
+/* That of the Lua state whose main thread is this OS thread's, or NULL. */
+LFERN_PRIVATE extern __thread lfern *lend_main;
 
 /* Around a wait of the main thread: afterwards the sentinel is the newest
    object with a finalizer again. */

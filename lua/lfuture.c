@@ -187,6 +187,7 @@ static int push_values(lua_State *L, const lfuture *self)
     luaL_checkstack(L, self->values, "too many results");
     for (int i = 1; i <= self->values; i++)
         lua_rawgeti(L, table, i);
+    lua_remove(L, table);
     return self->values;
 }
 
@@ -206,6 +207,7 @@ static void push_reason(lua_State *L, const lfuture *self)
     if (box->thread)
         fern_thread_observe(box->thread);
     lthread_error(L, -1);
+    lua_remove(L, -2);
 }
 
 static int future_result(lua_State *L)
@@ -232,8 +234,6 @@ static int future_join(lua_State *L)
     if (self->core.result >= 0)
         return 1 + push_values(L, self);
     push_reason(L, self);
-    lua_insert(L, -2);
-    lua_settop(L, -2);
     return 2;
 }
 

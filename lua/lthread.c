@@ -155,25 +155,58 @@ int lfern_traceback(lua_State *L)
     return 1;
 }
 
-int lthread_call(lthread *box)
+static int outcome_of(int status)
 {
-    lua_State *L = box->L;
-    int status = lua_pcall(L, lua_gettop(L) - BASE - 1, LUA_MULTRET, BASE);
-    box->values = lua_gettop(L) - BASE;
-    if (box->values > LUA_MINSTACK / 2 && !lua_checkstack(L, LUA_MINSTACK)) {
-        lua_settop(L, BASE);
-        lua_pushliteral(L, "not enough memory for the results");
-        box->values = 1;
-        status = LUA_ERRMEM;
-    }
     if (status == LUA_OK)
         return 0;
     return fern_thread_killed(fern_current()) ? -ECANCELED : FERN_ERAISED;
 }
 
+/* Nothing protects us here: Lua keeps this very text, so nothing is allocated. */
+static int fail_for_memory(lthread *box)
+{
+    lua_settop(box->L, BASE);
+    lua_pushliteral(box->L, "not enough memory");
+    box->values = 1;
+    return FERN_ERAISED;
+}
+
+int lthread_call(lthread *box)
+{
+    lua_State *L = box->L;
+    int status = lua_pcall(L, lua_gettop(L) - BASE - 1, LUA_MULTRET, BASE);
+    box->values = lua_gettop(L) - BASE;
+    if (box->values > LUA_MINSTACK / 2 && !lua_checkstack(L, LUA_MINSTACK))
+        return fail_for_memory(box);
+    return outcome_of(status);
+}
+
+/* On another thread's C stack, by a function that was called from `L`: there,
+   so that Lua counts our C calls with those that stand below. */
+static int call_from(lua_State *L, lthread *box)
+{
+    int handler = lua_gettop(L) + 1, count = lua_gettop(box->L) - BASE;
+    if (!lua_checkstack(L, count + LUA_MINSTACK))
+        return fail_for_memory(box);
+    lua_pushcfunction(L, lfern_traceback);
+    lua_xmove(box->L, L, count);
+    int status = lua_pcall(L, count - 1, LUA_MULTRET, handler);
+    lua_remove(L, handler);
+    box->values = lua_gettop(L) - handler + 1;
+    if (!lua_checkstack(box->L, box->values + LUA_MINSTACK)) {
+        lua_settop(L, handler - 1);
+        return fail_for_memory(box);
+    }
+    lua_xmove(L, box->L, box->values);
+    return outcome_of(status);
+}
+
 int lthread_run(void *data)
 {
     lthread *box = data;
+    fern_thread *self = fern_current();
+    if (self != box->thread)    /* see fern_pool_spawn */
+        return call_from(fern_thread_spot(self), box);
     fern_park_at(box->L);
     return lthread_call(box);
 }
@@ -234,6 +267,21 @@ static void host_ended(fern_thread *thread)
     fern_thread_unref(thread);
 }
 
+/* Write one frame as a line; returns its length. */
+static int put_frame(char *buffer, size_t size, const lua_Debug *ar)
+{
+    char line[16] = "", what[160] = "in ?";
+    if (ar->currentline > 0)
+        snprintf(line, sizeof line, "%d:", ar->currentline);
+    if (ar->name)
+        snprintf(what, sizeof what, "in %s '%s'", ar->namewhat, ar->name);
+    else if (*ar->what == 'm')
+        snprintf(what, sizeof what, "in main chunk");
+    else if (*ar->what != 'C')
+        snprintf(what, sizeof what, "in function <%s:%d>", ar->short_src, ar->linedefined);
+    return snprintf(buffer, size, "    %s:%s %s", ar->short_src, line, what);
+}
+
 /* Without allocating or raising: it may be called for any thread, at any
    time when that thread does not run. */
 static void host_traceback(fern_thread *thread, char *buffer, size_t size)
@@ -245,18 +293,12 @@ static void host_traceback(fern_thread *thread, char *buffer, size_t size)
     buffer[0] = 0;
     for (int i = states[0] == states[1]; i < 2; i++)
         for (int level = 0; level < 12 && states[i] && lua_getstack(states[i], level, &ar); level++) {
-            lua_getinfo(states[i], "nSl", &ar);
-            if (length + 1 >= size)
+            if (length + 2 >= size)
                 return;
-            int put = ar.currentline > 0 ?
-                snprintf(buffer + length, size - length, "%s    %s:%d: in %s %s",
-                         length ? "\n" : "", ar.short_src, ar.currentline,
-                         ar.name ? ar.namewhat : *ar.what == 'm' ? "main chunk" : "function",
-                         ar.name ? ar.name : "") :
-                snprintf(buffer + length, size - length, "%s    %s: in %s %s",
-                         length ? "\n" : "", ar.short_src, ar.name ? ar.namewhat : "function",
-                         ar.name ? ar.name : "");
-            length += put > 0 ? (size_t)put : 0;
+            if (length)
+                buffer[length++] = '\n';
+            lua_getinfo(states[i], "nSl", &ar);
+            length += (size_t)put_frame(buffer + length, size - length, &ar);
         }
 }
 
@@ -736,19 +778,21 @@ static int sleep_a_while(lua_State *L)
 static int fern_sleep_(lua_State *L)
 {
     int number;
-    if (lua_tointegerx(L, 1, &number) != 0 || (!number && lua_gettop(L) > 0))
+    if (lua_tointegerx(L, 1, &number) != 0 || (!number && !lua_isnoneornil(L, 1)))
         return sleep_a_while(L);
     if (lua_gc(L, LUA_GCCOUNT) < 0)
         lfern_enter(L);
     int rc = fern_yield_at(L);
     if (rc < 0)
         lfern_raise(L, rc);
+    if (lend_main && L == lend_main->L)
+        lend_after_wait(L, lend_main);
     return 0;
 }
 
 static int fern_current_(lua_State *L)
 {
-    lfern *fern = lfern_open(L);
+    lfern *fern = lfern_of(L);
     lthread *self = lthread_current(fern);
     if (self && self->slot)
         lthread_push(L, self);

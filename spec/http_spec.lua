@@ -194,8 +194,8 @@ describe("redirects", function()
   end)
 
   it("that lead nowhere tell where they led", function()
-    check_failure("ECONNREFUSED", "/moved/nowhere: redirected to http://127%.0%.0%.1:1/: connection refused$",
-      http.get(site:url("http", "/moved/nowhere")))
+    local message = "/moved/nowhere: redirected to http://127%.0%.0%.1:%d+/: connection refused$"
+    check_failure("ECONNREFUSED", message, http.get(site:url("http", "/moved/nowhere")))
   end)
 
   local function method_after(status, method, body)
@@ -362,8 +362,9 @@ describe("HTTP/2", function()
   end)
 
   it("is used or not as asked", function()
-    for version, protocol in pairs { ["1.0"] = "HTTP/1.0", ["1.1"] = "HTTP/1.1", ["2"] = "HTTP/2.0" } do
-      assert.are.equal(protocol, assert(get_tls("secure", "/protocol", { http_version = version })).body)
+    for _, version in ipairs { "2", "1.1", "1.0" } do
+      local response = assert(get_tls("mixed", "/protocol", { http_version = version }))
+      assert.are.equal(version == "2" and "HTTP/2.0" or "HTTP/" .. version, response.body)
     end
     assert.are.equal("HTTP/1.0", get("/protocol", { http_version = 1.0 }).body)
     assert.are.equal("HTTP/2.0", assert(http.get(site:url("h2c", "/protocol"), { http_version = 2 })).body)
@@ -372,10 +373,10 @@ describe("HTTP/2", function()
   it("shares connections among requests at once", function()
     local connections, count = {}, 0
     local function connection() return assert(get_tls("secure", "/connection")).body end
-    for _, body in ipairs(fern.pool(200):map(connection, numbers(200))) do
+    for _, body in ipairs(fern.pool(100):map(connection, numbers(100))) do
       if not connections[body] then connections[body], count = true, count + 1 end
     end
-    assert.is_true(count <= 8, count .. " connections")
+    assert.is_true(count <= 4, count .. " connections")
   end)
 
   local function check_pages(kind, count)
@@ -422,7 +423,7 @@ describe("a proxy", function()
   end)
 
   it("that is not there is a failure", function()
-    check_failure("ECONNREFUSED", "refused", http.get(site:url("http", "/"), { proxy = "http://127.0.0.1:1" }))
+    check_failure("ECONNREFUSED", "refused", http.get(site:url("http", "/"), { proxy = site:url("nobody", "") }))
   end)
 
   local fetch = [[
@@ -447,5 +448,27 @@ describe("a proxy", function()
     local proxy = site:url("proxy", "")
     assert.are.equal("nil\t1024\n", fetched("export http_proxy=" .. proxy .. " no_proxy=127.0.0.1; "))
     assert.are.equal("nil\t1024\n", fetched("export http_proxy=" .. proxy .. "; ", "none"))
+  end)
+end)
+
+describe("a process that runs out of descriptors", function()
+  it("gets an error for each that it lacks, and goes on", function()
+    local output, code = script.run_text("ulimit -n 40; ", [[
+      local fern = require "fern"
+      local http = require "fern.http"
+      local threads, fetched, refused = {}, 0, 0
+      for i = 1, 100 do threads[i] = fern.spawn(http.get, arg[1]) end
+      for _, thread in ipairs(threads) do
+        local response, message, code = thread:wait()
+        if response then fetched = fetched + #response.body / 1024 end
+        if code == "EMFILE" then refused = refused + 1 end
+        assert(response or code == "EMFILE", message)
+      end
+      assert(fetched > 0 and refused > 0 and fetched + refused == 100, fetched .. " " .. refused)
+      assert(http.get(arg[1]))
+      print("done")
+    ]], site:url("http", "/1k.txt"))
+    assert.are.equal("done\n", output)
+    assert.are.equal(0, code)
   end)
 end)

@@ -15,117 +15,107 @@ end
 
 local http = {}
 
--- Misuse: raised at the line that called `get` or `request`.
-local LEVEL <const> = 4
+-- ---- what is wrong with the options: a text, or nil ----
 
-local function fail(text, ...)
-  error(text:format(...), LEVEL)
+local NOT_TOKEN <const> = "[^%w!#$%%&'*+%-.^_`|~]"      -- of RFC 9110
+
+local function expected(name, what, value)
+  return ("bad option '%s' (%s expected, got %s)"):format(name, what, value)
 end
 
-local function check_type(name, value, kind)
-  if type(value) ~= kind then
-    error(("bad option '%s' (%s expected, got %s)"):format(name, kind, type(value)), LEVEL + 1)
+local function typed(kind)
+  return function(name, value)
+    if type(value) ~= kind then return expected(name, kind, type(value)) end
   end
 end
 
-local function check_string(name, value)
-  check_type(name, value, "string")
-  if value:find("\0", 1, true) then
-    error(("bad option '%s' (it contains a zero)"):format(name), LEVEL + 1)
-  end
+local function text(name, value)
+  if type(value) ~= "string" then return expected(name, "string", type(value)) end
+  if value:find("\0", 1, true) then return ("bad option '%s' (it contains a zero)"):format(name) end
+end
+
+local function seconds(name, value)
+  if type(value) ~= "number" then return expected(name, "number", type(value)) end
+  if value ~= value then return expected(name, "number of seconds", "NaN") end
 end
 
 -- A whole number, or math.huge.
-local function check_count(name, value, least)
-  check_type(name, value, "number")
-  if not (value >= least and (value == math.huge or value % 1 == 0)) then
-    error(("bad option '%s' (a whole number of %d or more expected)"):format(name, least), LEVEL + 1)
+local function count(least)
+  return function(name, value)
+    if type(value) ~= "number" then return expected(name, "number", type(value)) end
+    if not (value >= least and (value == math.huge or value % 1 == 0)) then
+      return expected(name, ("whole number of %d or more"):format(least), value)
+    end
   end
 end
 
-local NOT_TOKEN <const> = "[^%w!#$%%&'*+%-.^_`|~]"
-
-local checks = {}
-
-function checks.method(value)
-  check_type("method", value, "string")
-  if value == "" or value:find(NOT_TOKEN) then fail("bad option 'method' (%q is no method)", value) end
-end
-
-function checks.headers(value) check_type("headers", value, "table") end
-function checks.body(value) check_type("body", value, "string") end
-function checks.max_redirects(value) check_count("max_redirects", value, 0) end
-function checks.max_body(value) check_count("max_body", value, 1) end
-function checks.cafile(value) check_string("cafile", value) end
-function checks.verify(value) check_type("verify", value, "boolean") end
-function checks.proxy(value) check_string("proxy", value) end
-
-function checks.timeout(value)
-  check_type("timeout", value, "number")
-  if value ~= value then fail("bad option 'timeout' (a number of seconds expected, got NaN)") end
+local function method(name, value)
+  if type(value) ~= "string" then return expected(name, "string", type(value)) end
+  if value == "" or value:find(NOT_TOKEN) then return expected(name, "method", ("%q"):format(value)) end
 end
 
 local versions = { ["1.0"] = "1.0", ["1.1"] = "1.1", ["2"] = "2", [1.0] = "1.0", [1.1] = "1.1", [2] = "2" }
 
-function checks.http_version(value)
-  if not versions[value] then
-    fail("bad option 'http_version' (\"1.0\", \"1.1\" or \"2\" expected, got %s)", tostring(value))
+local function version(name, value)
+  if not versions[value] then return expected(name, '"1.0", "1.1" or "2"', tostring(value)) end
+end
+
+local function header_fault(name, values)
+  if type(name) ~= "string" or name == "" or name:find(NOT_TOKEN) then
+    return ("bad header name (%s)"):format(type(name) == "string" and ("%q"):format(name) or type(name))
+  end
+  for _, value in ipairs(type(values) == "table" and values or { values }) do
+    if type(value) ~= "string" and type(value) ~= "number" then
+      return ("bad header '%s' (string expected, got %s)"):format(name, type(value))
+    end
+    if tostring(value):find("[\r\n\0]") then
+      return ("bad header '%s' (its value is more than one line)"):format(name)
+    end
   end
 end
 
-local function check_options(options)
+local function headers(name, value)
+  if type(value) ~= "table" then return expected(name, "table", type(value)) end
+  for header, values in pairs(value) do
+    local fault = header_fault(header, values)
+    if fault then return fault end
+  end
+end
+
+local checks = {
+  method = method, headers = headers, body = typed "string", timeout = seconds, max_redirects = count(0),
+  max_body = count(1), cafile = text, verify = typed "boolean", proxy = text, http_version = version,
+}
+
+local function find_fault(url, options, ignored)
+  if type(url) ~= "string" then return ("bad url (string expected, got %s)"):format(type(url)) end
   for name, value in pairs(options) do
     local check = checks[name]
-    if not check then fail("unknown option '%s'", tostring(name)) end
-    check(value)
+    if not check and name ~= ignored then return ("unknown option '%s'"):format(name) end
+    local fault = check and check(name, value)
+    if fault then return fault end
   end
 end
 
-local function header_value(name, value)
-  if type(value) == "number" then value = tostring(value) end
-  if type(value) ~= "string" then
-    fail("bad header '%s' (string expected, got %s)", name, type(value))
-  end
-  if value:find("[\r\n\0]") then fail("bad header '%s' (its value is more than one line)", name) end
-  return value
-end
+-- ---- requests ----
 
--- The table of names and values as an array: name, value, name, value...
-local function flatten(headers)
-  if not headers then return nil end
+-- The table of headers as an array: name, value, name, value...
+local function flatten(table)
+  if not table then return nil end
   local list = {}
-  for name, values in pairs(headers) do
-    if type(name) ~= "string" or name == "" or name:find(NOT_TOKEN) then
-      fail("bad header name (%s)", type(name) == "string" and ("%q"):format(name) or type(name))
-    end
-    if type(values) ~= "table" then values = { values } end
-    for i = 1, #values do
+  for name, values in pairs(table) do
+    for _, value in ipairs(type(values) == "table" and values or { values }) do
       list[#list + 1] = name
-      list[#list + 1] = header_value(name, values[i])
+      list[#list + 1] = tostring(value)
     end
   end
   return list
 end
 
-local function run(url, options)
-  if type(url) ~= "string" then
-    error(("bad url (string expected, got %s)"):format(type(url)), 3)
-  end
-  if not options then return core.request(url) end
-  check_options(options)
-  local method = options.method
-  return core.request(url, method and method:upper(), flatten(options.headers), options.body,
+local function request(url, options)
+  return core.request(url, options.method and options.method:upper(), flatten(options.headers), options.body,
     options.timeout, options.max_redirects, options.max_body, options.cafile, options.verify,
     options.proxy, versions[options.http_version])
-end
-
--- get(url [, options]): as request, with the URL in front.
-function http.get(url, options)
-  if options ~= nil and type(options) ~= "table" then
-    error(("bad argument #2 to 'get' (table expected, got %s)"):format(type(options)), 2)
-  end
-  local response, message, code = run(url, options)
-  return response, message, code
 end
 
 -- request{url=, method=, headers=, body=, timeout=, max_redirects=, max_body=,
@@ -134,12 +124,20 @@ function http.request(options)
   if type(options) ~= "table" then
     error(("bad argument #1 to 'request' (table expected, got %s)"):format(type(options)), 2)
   end
-  local rest = {}
-  for name, value in pairs(options) do
-    if name ~= "url" then rest[name] = value end
+  local fault = find_fault(options.url, options, "url")
+  if fault then error(fault, 2) end
+  return request(options.url, options)
+end
+
+-- get(url [, options]): as request, with the URL in front.
+function http.get(url, options)
+  if options == nil and type(url) == "string" then return core.request(url) end
+  if options ~= nil and type(options) ~= "table" then
+    error(("bad argument #2 to 'get' (table expected, got %s)"):format(type(options)), 2)
   end
-  local response, message, code = run(options.url, rest)
-  return response, message, code
+  local fault = find_fault(url, options or {})
+  if fault then error(fault, 2) end
+  return request(url, options)
 end
 
 -- ---- response ----

@@ -321,6 +321,34 @@ TEST(a_shield_defers_a_deadline_but_no_timeout_of_a_calls_own)
     close_hub();
 }
 
+static int shielded_with_a_limit(void *arg)
+{
+    fern_deadline outer, inner;
+    fern_deadline_open(&outer, 0, NULL);
+    fern_shield_open();
+    fern_deadline_open(&inner, fern_now() + 0.002, NULL);
+    CHECK_EQUAL(fern_sleep(FERN_NEVER), -ETIMEDOUT);
+    CHECK(fern_thread_interrupted() == &inner);
+    CHECK_EQUAL(pause_for(0.001), 0);
+    fern_shield_open();
+    CHECK_EQUAL(pause_for(0.001), 0);   /* a shield inside of it holds it off */
+    fern_shield_close();
+    fern_deadline_close(&inner);
+    CHECK_EQUAL(pause_for(0.001), 0);
+    fern_shield_close();
+    CHECK_EQUAL(fern_yield(), arg ? -ECANCELED : -ETIMEDOUT);
+    fern_deadline_close(&outer);
+    return 5;
+}
+
+TEST(a_deadline_opened_inside_a_shield_is_in_force)
+{
+    open_hub();
+    CHECK_EQUAL(result_of(start(shielded_with_a_limit, NULL)), 5);
+    CHECK_EQUAL(kill_in(shielded_with_a_limit, "killed"), 5);
+    close_hub();
+}
+
 /* ---- deadlines ---- */
 
 TEST(an_enclosing_deadline_is_told_from_the_calls_own)

@@ -609,6 +609,59 @@ TEST(a_number_used_again_does_not_meet_one_that_was_woken)
     check_reuse(true);
 }
 
+/* Somebody closes a descriptor and does not tell us; the number comes to stand
+   for something else, of which a new io is made. */
+static fern_io *close_behind(int number, int reused[2])
+{
+    close(number);
+    make_pipe(reused);
+    if (reused[0] != number) {
+        CHECK_EQUAL(dup2(reused[0], number), number);
+        close(reused[0]);
+    }
+    put(reused[1], "new");
+    return own(number);
+}
+
+static void check_new(fern_io *io, int reused[2])
+{
+    char text[8];
+    CHECK_EQUAL(fern_io_read(io, text, sizeof text, 0), 3);
+    CHECK(memcmp(text, "new", 3) == 0);
+    fern_io_close(io);
+    close(reused[1]);
+}
+
+TEST(what_was_closed_behind_its_back_ends_its_waiters)
+{
+    int ends[2], reused[2];
+    enter();
+    make_pipe(ends);
+    struct call call = { .io = own(ends[0]) };
+    begin(&call, call_read);
+    fern_io *fresh = close_behind(ends[0], reused);
+    CHECK_EQUAL(end(&call), -EBADF);
+    fern_io_close(call.io);     /* its descriptor is another's by now */
+    CHECK(is_open(ends[0]));
+    check_new(fresh, reused);
+    close(ends[1]);
+    leave();
+}
+
+TEST(what_was_closed_behind_its_back_ends_foreign_waiters)
+{
+    int ends[2], reused[2];
+    enter();
+    make_pipe(ends);
+    struct call call = { .fd = ends[0], .event = FERN_READ };
+    begin(&call, call_wait);
+    fern_io *fresh = close_behind(ends[0], reused);
+    CHECK_EQUAL(end(&call), -EBADF);
+    check_new(fresh, reused);
+    close(ends[1]);
+    leave();
+}
+
 static void check_hub_close(bool unwinds)
 {
     int ours[2], theirs[2];

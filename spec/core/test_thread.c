@@ -773,6 +773,20 @@ TEST(an_error_that_nobody_asks_for_is_told_once_after_a_second)
     CHECK_STRING(trace, "a;b;");
 }
 
+TEST(each_error_is_told_after_its_own_second)
+{
+    open_hub();
+    hear_reports();
+    spawn_named("a", fails, NULL);
+    fern_sleep(fern_now() + 0.3);
+    spawn_named("b", fails, NULL);
+    fern_sleep(fern_now() + 0.85);
+    CHECK_STRING(trace, "a;");
+    fern_sleep(fern_now() + 0.3);
+    CHECK_STRING(trace, "a;b;");
+    close_hub();
+}
+
 TEST(an_error_that_somebody_asked_for_is_not_told)
 {
     open_hub();

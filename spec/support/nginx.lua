@@ -102,7 +102,7 @@ http {
     location = /moved/file { return 302 file:///etc/passwd; }
     location = /moved/away { return 302 http://127.0.0.1:@plain@/agent; }
     location = /moved/here { return 302 /agent; }
-    location = /moved/nowhere { return 302 http://127.0.0.1:1/; }
+    location = /moved/nowhere { return 302 http://127.0.0.1:@nobody@/; }
     location = /turn/301 { return 301 /method; }
     location = /turn/302 { return 302 /method; }
     location = /turn/303 { return 303 /method; }
@@ -126,6 +126,7 @@ http {
   }
   server {
     listen 127.0.0.1:@secure@ ssl http2 backlog=4096;
+    listen 127.0.0.1:@mixed@ ssl http2;
     ssl_certificate ours.pem; ssl_certificate_key ours.key;
     location / { }
     location = /protocol { return 200 "$server_protocol"; }
@@ -148,7 +149,9 @@ http {
 }
 ]]
 
-local kinds = { "http", "plain", "secure", "old", "other", "h2c", "proxy" }
+local kinds = { "http", "plain", "secure", "mixed", "old", "other", "h2c", "proxy", "nobody" }
+
+local tls = { secure = true, mixed = true, old = true, other = true }
 
 local function write_config(dir)
   local base = math.random(20000, 29000)
@@ -176,8 +179,8 @@ end
 local methods = {}
 methods.__index = methods
 
--- nginx.start() -> site: site.dir (with ca.pem), site.port.http and so on, and
--- site:url(kind, path).
+-- nginx.start() -> site: site.dir (with ca.pem), site.port.http and so on (at
+-- site.port.nobody nobody listens), and site:url(kind, path).
 function nginx.start()
   local dir = (os.getenv("BUILD") or "build") .. "/spec/nginx"
   if dir:sub(1, 1) ~= "/" then
@@ -194,8 +197,7 @@ function nginx.start()
 end
 
 function methods:url(kind, path)
-  local scheme = (kind == "secure" or kind == "old" or kind == "other") and "https" or "http"
-  return ("%s://127.0.0.1:%d%s"):format(scheme, self.port[kind], path)
+  return ("%s://127.0.0.1:%d%s"):format(tls[kind] and "https" or "http", self.port[kind], path)
 end
 
 -- Connections that it has accepted so far.

@@ -1,0 +1,45 @@
+-- SPDX-License-Identifier: MIT
+-- threads: what the specs of threads share.
+local assert = require "luassert"
+local fern = require "fern"
+local script = require "spec.support.script"
+
+local threads = {}
+
+-- Lets everybody who is ready run until it parks.
+function threads.let_run()
+  for _ = 1, 4 do fern.sleep(0) end
+end
+
+-- A log of what happened in which order, and a function that writes into it.
+function threads.new_log()
+  local log = {}
+  return log, function(...) log[#log + 1] = table.concat({ ... }, " ") end
+end
+
+-- For a <close> variable: calls `f` with the error.
+function threads.closing(f)
+  return setmetatable({}, { __close = function(_, e) f(e) end })
+end
+
+-- Joins a thread that must have been killed; returns the kill object.
+function threads.killed_join(thread)
+  local ok, e = thread:join(5)
+  assert.is_false(ok)
+  assert.is_true(fern.is_killed(e))
+  return e
+end
+
+-- `f` must raise something whose text matches.
+function threads.fails_with(message, f, ...)
+  local ok, e = pcall(f, ...)
+  assert.is_false(ok)
+  assert.matches(message, tostring(e))
+end
+
+-- What a script of its own says, and how it ended.
+function threads.run(text)
+  return script.run_text("", text)
+end
+
+return threads

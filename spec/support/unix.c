@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: MIT
+   unix: the few system calls that specs need and Lua has not, as the Lua
+   module "unix". Raw: nothing here knows of green threads. What fails gives
+   nil and a message, like the functions of `io`. */
+#include <lauxlib.h>
+#include <lua.h>
+
+#include <errno.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static int result(lua_State *L, int rc)
+{
+    if (rc < 0)
+        return luaL_fileresult(L, 0, NULL);
+    lua_pushinteger(L, rc);
+    return 1;
+}
+
+static int unix_getpid(lua_State *L)
+{
+    lua_pushinteger(L, getpid());
+    return 1;
+}
+
+static int unix_fork(lua_State *L)
+{
+    return result(L, fork());
+}
+
+/* exit(code): at once, without finalizers or buffers. */
+static int unix_exit(lua_State *L)
+{
+    _exit((int)luaL_checkinteger(L, 1));
+}
+
+static int unix_exec(lua_State *L)
+{
+    execl("/bin/sh", "sh", "-c", luaL_checkstring(L, 1), (char *)NULL);
+    return result(L, -1);
+}
+
+/* wait(pid) -> "exit" or "signal", number */
+static int unix_wait(lua_State *L)
+{
+    int status;
+    if (waitpid((pid_t)luaL_checkinteger(L, 1), &status, 0) < 0)
+        return result(L, -1);
+    lua_pushstring(L, WIFSIGNALED(status) ? "signal" : "exit");
+    lua_pushinteger(L, WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+    return 2;
+}
+
+static int unix_kill(lua_State *L)
+{
+    return result(L, kill((pid_t)luaL_checkinteger(L, 1), (int)luaL_checkinteger(L, 2)));
+}
+
+static int pair(lua_State *L, int rc, const int ends[2])
+{
+    if (rc < 0)
+        return result(L, rc);
+    lua_pushinteger(L, ends[0]);
+    lua_pushinteger(L, ends[1]);
+    return 2;
+}
+
+static int unix_pipe(lua_State *L)
+{
+    int ends[2];
+    return pair(L, pipe(ends), ends);
+}
+
+static int unix_socketpair(lua_State *L)
+{
+    int ends[2];
+    return pair(L, socketpair(AF_UNIX, SOCK_STREAM, 0, ends), ends);
+}
+
+static int unix_close(lua_State *L)
+{
+    return result(L, close((int)luaL_checkinteger(L, 1)));
+}
+
+static int unix_dup2(lua_State *L)
+{
+    return result(L, dup2((int)luaL_checkinteger(L, 1), (int)luaL_checkinteger(L, 2)));
+}
+
+static int unix_write(lua_State *L)
+{
+    size_t size;
+    const char *data = luaL_checklstring(L, 2, &size);
+    return result(L, (int)write((int)luaL_checkinteger(L, 1), data, size));
+}
+
+static int unix_read(lua_State *L)
+{
+    char buffer[4096];
+    ssize_t got = read((int)luaL_checkinteger(L, 1), buffer, sizeof buffer);
+    if (got < 0)
+        return result(L, -1);
+    lua_pushlstring(L, buffer, (size_t)got);
+    return 1;
+}
+
+/* limit(what, number): a resource limit of this process, the soft one. */
+static int unix_limit(lua_State *L)
+{
+    static const char *const names[] = { "files", "memory", "core", NULL };
+    static const int limits[] = { RLIMIT_NOFILE, RLIMIT_AS, RLIMIT_CORE };
+    int which = limits[luaL_checkoption(L, 1, NULL, names)];
+    struct rlimit limit;
+    getrlimit(which, &limit);
+    limit.rlim_cur = (rlim_t)luaL_checkinteger(L, 2);
+    return result(L, setrlimit(which, &limit));
+}
+
+static int ignores(lua_State *L)
+{
+    struct sigaction action;
+    sigaction((int)luaL_checkinteger(L, 1), NULL, &action);
+    lua_pushboolean(L, action.sa_handler == SIG_IGN);
+    return 1;
+}
+
+/* Each level needs a kilobyte of the C stack, and cannot be a tail call. */
+static int descend(lua_Integer levels)
+{
+    volatile char frame[1024];
+    frame[0] = (char)levels;
+    return levels > 0 ? descend(levels - 1) + frame[0] : 0;
+}
+
+static int unix_descend(lua_State *L)
+{
+    lua_pushinteger(L, descend(luaL_checkinteger(L, 1)));
+    return 1;
+}
+
+int luaopen_unix(lua_State *L);
+
+int luaopen_unix(lua_State *L)
+{
+    static const luaL_Reg functions[] = {
+        { "getpid", unix_getpid }, { "fork", unix_fork }, { "exit", unix_exit },
+        { "exec", unix_exec }, { "wait", unix_wait }, { "kill", unix_kill },
+        { "pipe", unix_pipe }, { "socketpair", unix_socketpair }, { "close", unix_close },
+        { "dup2", unix_dup2 }, { "write", unix_write }, { "read", unix_read },
+        { "limit", unix_limit }, { "ignores", ignores }, { "descend", unix_descend },
+        { NULL, NULL },
+    };
+    luaL_newlib(L, functions);
+    return 1;
+}
