@@ -71,7 +71,7 @@ struct fern_hub {
     void *offload;              /* offload.c's, one a hub; NULL until used */
     fern_list kept;             /* struct kept, hub.c */
 
-    uint64_t ids, spawned, turns, polls;
+    uint64_t ids, deadline_ids, spawned, turns, polls;
 };
 
 extern __thread fern_hub *fern_hub_here;

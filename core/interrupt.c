@@ -240,6 +240,7 @@ int fern_deadline_open(fern_deadline *deadline, double at, void *state)
     if (!self)
         return -EDEADLK;
     *deadline = (fern_deadline){ .at = at, .state = state, .thread = self,
+                                 .id = ++self->hub->deadline_ids,
                                  .shield = self->shield, .open = true };
     fern_list_init(node_of(deadline));
     fern_list_prepend(&self->deadlines, node_of(deadline));

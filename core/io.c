@@ -281,8 +281,6 @@ static ssize_t try_write(const fern_io *io, void *data, size_t size)
 static ssize_t attempt_once(const fern_io *io, attempt_fn *attempt, void *data, size_t size)
 {
     ssize_t count;
-    if (io->fd < 0)
-        return -EBADF;
     do
         count = attempt(io, data, size);
     while (count < 0 && errno == EINTR);
@@ -291,18 +289,25 @@ static ssize_t attempt_once(const fern_io *io, attempt_fn *attempt, void *data, 
     return errno == EWOULDBLOCK ? -EAGAIN : -errno;
 }
 
+int fern_io_breathe(fern_io *io)
+{
+    io->refs++;
+    int rc = fern_breathe();
+    bool closed = io->fd < 0;
+    unref(io);
+    return rc == 0 && closed ? -EBADF : rc;
+}
+
 static ssize_t transfer(fern_io *io, attempt_fn *attempt, void *data, size_t size,
                         int event, double deadline)
 {
-    io->refs++;                 /* others may close it while we do not run */
-    ssize_t rc = fern_breathe();
+    ssize_t rc = fern_io_breathe(io);
     while (rc == 0) {
         rc = attempt_once(io, attempt, data, size);
         if (rc != -EAGAIN)
             break;
         rc = fern_io_wait(io, event, deadline);
     }
-    unref(io);
     return rc;
 }
 
@@ -323,6 +328,7 @@ void fern_io_close_all(fern_hub *hub)
         if (!io)
             continue;
         bool foreign = io->foreign;
+        io->refs = 1;           /* abandoned threads let go of nothing */
         detach(hub, io);
         if (!foreign)
             close((int)fd);

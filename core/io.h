@@ -22,6 +22,10 @@ struct fern_io {
     fern_watcher *reading, *writing;    /* NULL until first needed */
 };
 
+/* May park: fern_breathe before input or output of `io`, which another thread
+   may close meanwhile: -EBADF. */
+int fern_io_breathe(fern_io *io);
+
 /* The hub closes: forget all descriptors, close our own. */
 void fern_io_close_all(fern_hub *hub);
 

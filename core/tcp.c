@@ -128,20 +128,9 @@ static bool lost_one(int error)
     }
 }
 
-/* As fern_breathe: another thread may close the listener meanwhile. */
-static int breathe(fern_io *listener)
-{
-    listener->refs++;
-    int rc = fern_breathe();
-    bool closed = listener->fd < 0;
-    if (--listener->refs == 0)
-        free(listener);
-    return rc == 0 && closed ? -EBADF : rc;
-}
-
 int fern_tcp_accept(fern_io *listener, double deadline, fern_io **out)
 {
-    int rc = breathe(listener);
+    int rc = fern_io_breathe(listener);
     while (rc == 0) {
         int fd = accept4(listener->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0)

@@ -309,6 +309,7 @@ FERN_API void *fern_local_get(const void *key);
 typedef struct fern_deadline {
     double at;
     void *state;                /* for fern_host.deadline_applies */
+    uint64_t id;                /* no other deadline of the hub has had it; not 0 */
     fern_thread *thread;        /* this and the rest is ours */
     struct { void *next, *prev; } node;
     double grace;

@@ -14,10 +14,10 @@
 
 typedef struct lerror {
     int rc;
-    const void *owner;
+    uint64_t owner;
 } lerror;
 
-void lfern_push_error(lua_State *L, int rc, const void *owner)
+void lfern_push_error(lua_State *L, int rc, uint64_t owner)
 {
     lerror *error = lua_newuserdatauv(L, sizeof *error, 1);
     error->rc = rc;
@@ -27,7 +27,7 @@ void lfern_push_error(lua_State *L, int rc, const void *owner)
     luaL_setmetatable(L, LERROR);
 }
 
-int lfern_error_code(lua_State *L, int index, const void **owner)
+int lfern_error_code(lua_State *L, int index, uint64_t *owner)
 {
     lerror *error = luaL_testudata(L, index, LERROR);
     if (!error)
@@ -117,7 +117,7 @@ static void push_kill(lua_State *L)
         lua_pop(L, 1);
     }
     lua_pushnil(L);
-    lfern_push_error(L, -ECANCELED, NULL);
+    lfern_push_error(L, -ECANCELED, 0);
     if (self) {
         lua_pushvalue(L, -1);
         lua_setfield(L, -3, "kill");
@@ -163,7 +163,7 @@ static _Noreturn void raise_deadlock(lua_State *L)
 _Noreturn void lfern_raise_timeout(lua_State *L)
 {
     lua_pushnil(L);
-    lfern_push_error(L, -ETIMEDOUT, NULL);
+    lfern_push_error(L, -ETIMEDOUT, 0);
     lua_error(L);
     __builtin_unreachable();
 }
@@ -183,7 +183,7 @@ _Noreturn void lfern_raise(lua_State *L, int rc)
         break;
     case -ETIMEDOUT:
         lua_pushnil(L);
-        lfern_push_error(L, rc, fern_thread_interrupted());
+        lfern_push_error(L, rc, fern_thread_interrupted() ? fern_thread_interrupted()->id : 0);
         lua_error(L);
         break;
     case -EDEADLK:

@@ -99,11 +99,12 @@ FERN_API void lfern_function(lua_State *L, int arg);
 /* ---- error objects (lerror.c) ---- */
 
 /* Push an error object: code "ECANCELED" or "ETIMEDOUT"; the reason is on the top
-   of the stack and is replaced by the object. `owner`: which deadline it is. */
-LFERN_PRIVATE void lfern_push_error(lua_State *L, int rc, const void *owner);
+   of the stack and is replaced by the object. `owner`: the id of the
+   deadline that it is of, or 0. */
+LFERN_PRIVATE void lfern_push_error(lua_State *L, int rc, uint64_t owner);
 
 /* The code (-ECANCELED, -ETIMEDOUT) of an error object, or 0. */
-FERN_API int lfern_error_code(lua_State *L, int index, const void **owner);
+FERN_API int lfern_error_code(lua_State *L, int index, uint64_t *owner);
 
 /* The message handler at the base of every thread: keeps the traceback. */
 LFERN_PRIVATE int lfern_traceback(lua_State *L);

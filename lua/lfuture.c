@@ -199,7 +199,7 @@ static void push_reason(lua_State *L, const lfuture *self)
             lua_pushnil(L);
         else
             lua_pushstring(L, fern_error_message(self->core.result));
-        lfern_push_error(L, -ECANCELED, NULL);
+        lfern_push_error(L, -ECANCELED, 0);
         return;
     }
     lua_getiuservalue(L, 1, 1);

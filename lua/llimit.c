@@ -57,11 +57,12 @@ static int finish_timeout(lua_State *L, int status, lua_KContext context)
 {
     (void)context;
     fern_deadline *deadline = lua_touserdata(L, 1);
-    const void *owner = NULL;
+    uint64_t id = deadline->id;
+    uint64_t owner = 0;
     fern_deadline_close(deadline);
     if (status == LUA_OK || status == LUA_YIELD)
         return lua_gettop(L) - 1;
-    if (lfern_error_code(L, -1, &owner) == -ETIMEDOUT && owner == deadline) {
+    if (lfern_error_code(L, -1, &owner) == -ETIMEDOUT && owner == id) {
         lua_pushnil(L);
         lua_pushliteral(L, "timeout");
         lua_pushliteral(L, "ETIMEDOUT");

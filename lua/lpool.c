@@ -20,7 +20,7 @@ fern_pool *lpool_check(lua_State *L, int arg)
    timeout is the caller's. */
 static void pass_timeout_on(lua_State *L, lthread *box)
 {
-    const void *owner = NULL;
+    uint64_t owner = 0;
     fern_thread *thread = box->thread;
     if (!thread || !fern_thread_done(thread) || fern_thread_status(thread) != FERN_FAILED)
         return;

@@ -496,7 +496,7 @@ static void push_error(lua_State *L, lthread *box, int index)
     }
     lthread_extras(L, box->fern, index);
     if (lua_getfield(L, -1, "kill") == LUA_TNIL) {
-        lfern_push_error(L, -ECANCELED, NULL);
+        lfern_push_error(L, -ECANCELED, 0);
         lua_pushvalue(L, -1);
         lua_setfield(L, -3, "kill");
     }
@@ -565,7 +565,7 @@ static bool kill_box(lua_State *L, lthread *box, int index)
         lua_pop(L, 1);
         return false;
     }
-    lfern_push_error(L, -ECANCELED, NULL);      /* takes the reason */
+    lfern_push_error(L, -ECANCELED, 0);      /* takes the reason */
     lthread_extras(L, box->fern, index);
     lua_insert(L, -2);
     lua_setfield(L, -2, "kill");
