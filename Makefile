@@ -37,6 +37,7 @@ LUA_PC     := $(call first_pc,lua5.4 lua-5.4 lua54)
 LUA_INCDIR ?=
 LUA_CFLAGS := $(if $(LUA_INCDIR),-I$(LUA_INCDIR),$(if $(LUA_PC),$(call ask,pkg-config --cflags $(LUA_PC))))
 LUA_FOUND  := $(call found,lua.h,$(LUA_CFLAGS))
+LUA_LIBS   := $(if $(filter-out aarch64,$(FLAVOUR) native),$(if $(LUA_PC),$(call ask,pkg-config --libs $(LUA_PC))))
 
 # libev ships no .pc, and some systems keep its header in a folder of its own
 LIBEV_INCDIR ?= $(if $(call found,ev.h),,$(firstword $(wildcard $(addsuffix /include/libev,/usr /usr/local /opt/homebrew))))
@@ -82,9 +83,13 @@ CORE_O   := $(call objects,$(CORE_C) $(CORE_S))
 HTTP_O   := $(call objects,$(HTTP_C))
 BENCH_C  := $(filter-out $(if $(HTTP_C),,bench/fetch.c),$(wildcard bench/*.c))
 TEST_C   := $(filter-out $(if $(HTTP_C),,spec/core/test_http%),$(wildcard spec/core/test_*.c))
-TEST_O   := $(call objects,$(TEST_C) $(BENCH_C))
+# Tests of the core and the bindings in a program: not without a liblua
+EMBED_C  := $(if $(LUA_LIBS),$(wildcard spec/embed/test_*.c))
+EMBED_O  := $(call objects,spec/embed/failing.c $(LUA_C))
+TEST_O   := $(call objects,$(TEST_C) $(EMBED_C) $(BENCH_C))
 MODULES  := $(BUILD)/lib/fern/core.so $(if $(HTTP_C),$(BUILD)/lib/fern/http/core.so)
-PROGRAMS := $(patsubst spec/core/%.c,$(BUILD)/test/%,$(TEST_C))
+EMBEDS   := $(patsubst spec/embed/%.c,$(BUILD)/test/%,$(EMBED_C))
+PROGRAMS := $(patsubst spec/core/%.c,$(BUILD)/test/%,$(TEST_C)) $(EMBEDS)
 BENCHES  := $(patsubst bench/%.c,$(BUILD)/bench/%,$(BENCH_C))
 
 # A recipe that calls make again does so with all cores, unless -j was given
@@ -155,11 +160,11 @@ bench:  ## measure; prints a table and writes build/bench.json
 	$(again) run-bench
 
 # What the above run once all is there: they ask anew what the machine has
-run: all tests
+run: all tests $(BUILD)/spec/unix.so
 	@$(run_tests) core spec
 run-core: tests
 	@$(run_tests) core
-run-spec: all
+run-spec: all $(BUILD)/spec/unix.so
 	@$(run_tests) spec
 run-demo: all
 	@$(with_env) $(LUA) examples/urls.lua
@@ -230,6 +235,8 @@ $(O)/lua/%.o: lua/%.c $(O)/flags
 # Default visibility: a sanitizer's runtime looks for hooks in a test by name
 $(O)/spec/core/%.o: spec/core/%.c $(O)/flags
 	$(call compile,CC ,-Icore -fvisibility=default)
+$(O)/spec/embed/%.o: spec/embed/%.c $(O)/flags
+	$(call compile,CC ,-Icore -Ilua -Ispec/core $(LUA_CFLAGS) -fvisibility=default)
 $(O)/bench/%.o: bench/%.c $(O)/flags
 	$(call compile,CC ,-Icore $(LIBEV_CFLAGS) $(CURL_CFLAGS))
 
@@ -244,16 +251,24 @@ $(BUILD)/lib/fern/http/core.so: $(HTTP_O) $(BUILD)/lib/fern/core.so
 	$(link) $(MODULE_LDFLAGS) $(HTTP_O) -L$(BUILD)/lib/fern -l:core.so \
 	    -Wl,--disable-new-dtags '-Wl,-rpath,$$ORIGIN/..' $(CURL_LIBS)
 
+# For specs: the system calls that Lua lacks
+$(BUILD)/spec/%.so: spec/support/%.c $(O)/flags
+	$(link) -shared -fvisibility=default $(LUA_CFLAGS) $<
+
 # Of an archive the linker takes what a test needs: curl only for HTTP's
 $(O)/core.a: $(CORE_O) $(filter $(O)/core/%,$(HTTP_O))
 	@rm -f $@ && $(AR) rc $@ $^
 $(BUILD)/test/%: $(O)/spec/core/%.o $(O)/core.a
 	$(link) $^ -Wl,--as-needed $(TEST_LIBS)
+$(EMBEDS): $(BUILD)/test/%: $(O)/spec/embed/%.o $(EMBED_O) $(O)/core.a
+	$(link) $^ $(FAILING:%=-Wl,--wrap=%) -Wl,--as-needed $(LUA_LIBS) $(TEST_LIBS)
+# What spec/embed/failing.c makes fail in them
+FAILING = malloc calloc realloc strdup posix_memalign mmap madvise mprotect
 $(BUILD)/bench/%: $(O)/bench/%.o $(O)/core.a
 	$(link) $^ -Wl,--as-needed $(TEST_LIBS)
 
 $(BUILD)/lua/fern: FORCE
 	@mkdir -p $(@D) && ln -sfn '$(CURDIR)/lua/fern' $@
 
-.SECONDARY: $(TEST_O)
--include $(patsubst %.o,%.d,$(CORE_O) $(HTTP_O) $(TEST_O) $(call objects,$(LUA_C)))
+.SECONDARY: $(TEST_O) $(EMBED_O)
+-include $(patsubst %.o,%.d,$(CORE_O) $(HTTP_O) $(TEST_O) $(EMBED_O))

@@ -13,13 +13,13 @@ enum { INSIST_AFTER = 5 };
 #define entry_of(node) fern_list_entry(node, fern_deadline, node)
 #define node_of(deadline) ((fern_list *)(void *)&(deadline)->node)
 
-static bool applies(const fern_thread *self, fern_deadline *deadline)
+static bool applies(fern_thread *self, fern_deadline *deadline)
 {
     if (deadline->muted || deadline->shield < self->shield)
         return false;
     if (!deadline->state || !self->host || !self->host->deadline_applies)
         return true;
-    return self->host->deadline_applies(deadline->state);
+    return self->host->deadline_applies(self, deadline->state);
 }
 
 /* Deadlines inside of `end` (all of them, if NULL) no longer matter. */

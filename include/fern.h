@@ -177,8 +177,8 @@ typedef struct fern_host {
     /* The thread has ignored its kill: called on its own stack before each
        further one is raised. */
     void (*insist)(fern_thread *thread);
-    /* Is the deadline that was opened with `state` in force right now? */
-    bool (*deadline_applies)(void *state);
+    /* Is the deadline that `thread` opened with `state` in force right now? */
+    bool (*deadline_applies)(fern_thread *thread, void *state);
     /* The hub has done with the thread, on whatever stack: it has ended, its
        links have run, and an error has been asked for or reported. Let go
        of what it needed. Must not park. */

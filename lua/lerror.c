@@ -176,6 +176,7 @@ bool lfern_own_timeout(int rc)
 _Noreturn void lfern_raise(lua_State *L, int rc)
 {
     luaL_checkstack(L, 10, NULL);
+    const struct fern_deadline *expired = fern_thread_interrupted();
     switch (rc) {
     case -ECANCELED:
         push_kill(L);
@@ -183,7 +184,7 @@ _Noreturn void lfern_raise(lua_State *L, int rc)
         break;
     case -ETIMEDOUT:
         lua_pushnil(L);
-        lfern_push_error(L, rc, fern_thread_interrupted() ? fern_thread_interrupted()->id : 0);
+        lfern_push_error(L, rc, expired ? expired->id : 0);
         lua_error(L);
         break;
     case -EDEADLK:

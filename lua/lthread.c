@@ -60,7 +60,7 @@ void lthread_extras(lua_State *L, lfern *fern, int index)
    one holds false, so that luaL_ref never takes it for free. */
 static void reserve_slots(lua_State *L, lfern *fern)
 {
-    int more = fern->slots ? fern->slots : 64;
+    int more = fern->slots ? fern->slots : 4;
     size_t size = (size_t)(fern->slots + more) * sizeof *fern->free_slots;
     int *free_slots = realloc(fern->free_slots, size);
     if (!free_slots)
@@ -376,13 +376,25 @@ static void host_insist(fern_thread *thread)
     insist_in(fern_thread_spot(thread), box);
 }
 
-/* A deadline opened on the coroutine `state` is in force while that is
-   running, not while it has yielded or when it is over. */
-static bool host_deadline_applies(void *state)
+/* A deadline opened on the coroutine `state` is in force while that runs in
+   this thread: not while it has yielded, nor when it is over, nor when another
+   thread has resumed it. If the chain of coroutines cannot be followed to its
+   end, nobody knows better. */
+static bool host_deadline_applies(fern_thread *thread, void *state)
 {
-    lua_State *L = state;
+    lthread *box = fern_thread_data(thread);
+    lua_State *last = NULL, *spot = fern_thread_spot(thread);
     lua_Debug ar;
-    return lua_status(L) == LUA_OK && lua_getstack(L, 0, &ar);
+    if (state == box->L)
+        return true;
+    if (lua_status(state) != LUA_OK || !lua_getstack(state, 0, &ar))
+        return false;
+    for (lua_State *L = box->L; L; L = resumed_by(L)) {
+        if (L == state)
+            return true;
+        last = L;
+    }
+    return last != spot;
 }
 
 static void host_report(fern_thread *thread)

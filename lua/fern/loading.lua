@@ -41,17 +41,15 @@ local function wait_for(core, name, self)
   while busy[name] == entry do core.park() end
 end
 
--- What `require` does with the searchers after ours.
+-- What `require` does with the searchers after ours. If none of them knows the
+-- module, `require` asks them again: theirs is the message then.
 local function search(ours, name)
-  local messages = {}
   for _, searcher in ipairs(package.searchers) do
     if searcher ~= ours then
       local loader, extra = searcher(name)
       if type(loader) == "function" then return loader, extra end
-      if type(loader) == "string" then messages[#messages + 1] = loader end
     end
   end
-  return nil, table.concat(messages)
 end
 
 local function loaded_by_other(name)
@@ -73,7 +71,7 @@ function loading.install(core)
     if not ok or not loader then
       done(entry)
       if not ok then error(loader, 0) end
-      return extra
+      return nil
     end
     return function(...)
       local _ <close> = entry

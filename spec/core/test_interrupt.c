@@ -613,8 +613,9 @@ TEST(a_wait_whose_deadline_somebody_closed_goes_on)
 
 static bool applies;
 
-static bool on_applies(void *state)
+static bool on_applies(fern_thread *thread, void *state)
 {
+    CHECK(thread == fern_current());
     CHECK_STRING(state, "state");
     return applies;
 }

@@ -89,13 +89,24 @@ static size_t count_os_threads(void)
     return count;
 }
 
-/* Those of this process when nothing is going on. One that was let go of may
-   take a moment to end. */
+static void *do_nothing(void *arg)
+{
+    return arg;
+}
+
+/* Those of this process when nothing is going on: a sanitizer has one of its
+   own once there was another. One that was let go of may take a moment to
+   end. */
 static size_t await_quiet(void)
 {
     static size_t quiet;
-    if (!quiet)
+    pthread_t once;
+    if (!quiet) {
+        pthread_create(&once, NULL, do_nothing, NULL);
+        pthread_join(once, NULL);
+        usleep(10000);          /* the kernel lists it a little longer */
         quiet = count_os_threads();
+    }
     while (count_os_threads() > quiet)
         usleep(1000);
     return quiet;

@@ -1,0 +1,350 @@
+/* SPDX-License-Identifier: MIT
+   Out of memory at every allocation, in C: whatever is done with the core is
+   done again and again, with the first allocation failing, then the second,
+   and so on. It succeeds, or says -ENOMEM with nothing held; threads go on, and
+   (under a sanitizer or Valgrind) nothing leaks. libev's own allocations are
+   not among them: it ends the process when one fails. */
+#include "failing.h"
+#include "fern.h"
+#include "test.h"
+
+#include <netdb.h>
+#include <sys/socket.h>
+
+static const char key;
+
+static int nothing(void *arg)
+{
+    (void)arg;
+    return 0;
+}
+
+static int count(void *arg)
+{
+    int *counter = arg;
+    return ++*counter;
+}
+
+static void drop_nothing(void *value)
+{
+    (void)value;
+}
+
+/* ---- what is done ---- */
+
+static int open_and_close(void)
+{
+    fern_hub *hub;
+    int rc = fern_hub_open(NULL, &hub);
+    if (rc == 0)
+        fern_hub_close(hub, fern_now() + 5);
+    return rc;
+}
+
+static int spawn_and_join(void)
+{
+    int counter = 0;
+    fern_thread *thread = NULL;
+    fern_spawn_options options = { .name = "named", .stack_size = 256 * 1024 };
+    int rc = fern_spawn(count, &counter, &options, &thread);
+    if (rc < 0) {
+        CHECK(!thread && counter == 0);
+        return rc;
+    }
+    rc = fern_thread_set_name(thread, "renamed");
+    CHECK_EQUAL(fern_thread_join(thread, FERN_NEVER), 0);
+    CHECK_EQUAL(counter, 1);
+    fern_thread_unref(thread);
+    return rc;
+}
+
+/* So many that slabs, tables and the timers' heap grow. */
+static int spawn_many(void)
+{
+    enum { MANY = 200 };
+    fern_thread *threads[MANY];
+    fern_spawn_options later = { .at = fern_now() + 3600 };
+    int rc = 0, spawned = 0, counter = 0;
+    while (rc == 0 && spawned < MANY) {
+        rc = fern_spawn(count, &counter, spawned % 2 ? &later : NULL, &threads[spawned]);
+        spawned += rc == 0;
+    }
+    for (int i = 0; i < spawned; i++) {
+        if (i % 2)
+            fern_thread_kill(threads[i]);
+        CHECK_EQUAL(fern_thread_join(threads[i], FERN_NEVER), 0);
+        fern_thread_unref(threads[i]);
+    }
+    CHECK_EQUAL(counter, (spawned + 1) / 2);
+    return rc;
+}
+
+static void count_link(fern_thread *thread, void *arg)
+{
+    (void)thread;
+    ++*(int *)arg;
+}
+
+static int link_both_ways(void)
+{
+    int links = 0;
+    fern_thread *thread;
+    int rc = fern_spawn(nothing, NULL, NULL, &thread);
+    if (rc < 0)
+        return rc;
+    int early = fern_thread_link(thread, count_link, &links, NULL);
+    CHECK_EQUAL(fern_thread_join(thread, FERN_NEVER), 0);
+    for (int i = 0; i < 3; i++)
+        fern_yield();
+    int late = fern_thread_link(thread, count_link, &links, NULL);
+    for (int i = 0; i < 3; i++)
+        fern_yield();
+    CHECK_EQUAL(links, (early == 0) + (late == 0));
+    fern_thread_unref(thread);
+    return early < 0 ? early : late;
+}
+
+static int keep_values(void)
+{
+    int rc = fern_local_set(&key, "value", drop_nothing);
+    CHECK(rc == 0 || !fern_local_get(&key));
+    fern_local_set(&key, NULL, NULL);
+    int kept = fern_hub_keep(fern_hub_current(), &key, "value", drop_nothing);
+    CHECK(kept == 0 || !fern_hub_kept(fern_hub_current(), &key));
+    return rc < 0 ? rc : kept;
+}
+
+static int fail_unasked(void *arg)
+{
+    (void)arg;
+    return -EIO;
+}
+
+static int reports;
+
+static void hear(fern_thread *thread, void *arg)
+{
+    (void)arg;
+    CHECK_EQUAL(fern_thread_result(thread), -EIO);
+    reports++;
+}
+
+static int leave_an_error(void)
+{
+    fern_hub_on_error(fern_hub_current(), hear, NULL);
+    reports = 0;
+    int rc = fern_spawn(fail_unasked, NULL, NULL, NULL);
+    fern_yield();
+    return rc;
+}
+
+static int wait_for_descriptors(void)
+{
+    int ends[2];
+    if (!CHECK(pipe(ends) == 0))
+        return 0;
+    fern_io *reader = NULL;
+    int rc = fern_io_open(ends[0], &reader);
+    if (rc < 0) {
+        CHECK(!reader);
+        close(ends[0]);
+        close(ends[1]);
+        return rc;
+    }
+    char text[4];
+    rc = (int)fern_io_read(reader, text, sizeof text, fern_now() + 1e-3);
+    if (rc == -ETIMEDOUT)
+        rc = fern_fd_wait(ends[1], FERN_WRITE, FERN_NEVER);
+    fern_io_close(reader);
+    close(ends[1]);
+    return rc;
+}
+
+static void never(int fd, int events, void *arg)
+{
+    (void)fd;
+    (void)events;
+    (void)arg;
+}
+
+static void tick(fern_timer *timer)
+{
+    (void)timer;
+}
+
+static int watch_and_time(void)
+{
+    fern_watch *watch = NULL;
+    fern_timer timer = { .fn = tick };
+    int rc = fern_watch_open(STDIN_FILENO, 0, never, NULL, &watch);
+    if (rc == 0)
+        fern_watch_close(watch);
+    int timed = fern_timer_start(&timer, fern_now() + 3600);
+    fern_timer_stop(&timer);
+    return rc < 0 ? rc : timed;
+}
+
+static int use_a_pool(void)
+{
+    fern_pool *pool = NULL;
+    int counter = 0, spawned = 0;
+    int rc = fern_pool_new(2, &pool);
+    if (rc < 0)
+        return rc;
+    for (; rc == 0 && spawned < 5; spawned += rc == 0)
+        rc = fern_pool_spawn(pool, count, &counter, NULL, FERN_NEVER, NULL);
+    CHECK_EQUAL(fern_pool_waitall(pool, FERN_NEVER), 0);
+    CHECK_EQUAL(counter, spawned);
+    CHECK_EQUAL(fern_pool_free(pool), 2);
+    fern_pool_unref(pool);
+    return rc;
+}
+
+static int run_future(fern_future *future, void *data)
+{
+    (void)future;
+    (void)data;
+    return fern_yield();
+}
+
+static int use_an_executor(void)
+{
+    enum { MANY = 4 };
+    fern_future futures[MANY];
+    fern_executor *executor = NULL;
+    fern_crew_options options = { 0 };
+    fern_executor_options executor_options = { .max_workers = 2 };
+    int submitted = 0, rc = fern_crew_new(&options, &executor_options.crew);
+    if (rc < 0)
+        return rc;
+    rc = fern_executor_new(&executor_options, &executor);
+    for (; rc == 0 && submitted < MANY; submitted += rc == 0) {
+        fern_future_init(&futures[submitted], run_future);
+        rc = fern_executor_submit(executor, &futures[submitted]);
+    }
+    for (int i = 0; i < submitted; i++)
+        CHECK_EQUAL(fern_future_wait(&futures[i], FERN_NEVER), 0);
+    if (executor) {
+        CHECK_EQUAL(fern_executor_wait(executor, FERN_NEVER), 0);
+        fern_executor_unref(executor);
+    }
+    fern_crew_close(executor_options.crew);
+    return rc;
+}
+
+static int listen_and_connect(void)
+{
+    fern_io *listener = NULL, *there = NULL, *here = NULL;
+    char host[64], port[16];
+    int number = 0;
+    int rc = fern_tcp_listen("127.0.0.1", "0", 16, FERN_NEVER, &listener);
+    if (rc < 0)
+        return rc;
+    fern_tcp_address(listener, false, host, sizeof host, &number);
+    snprintf(port, sizeof port, "%d", number);
+    rc = fern_tcp_connect("127.0.0.1", port, FERN_NEVER, &there);
+    if (rc == 0)
+        rc = fern_tcp_accept(listener, FERN_NEVER, &here);
+    if (here)
+        fern_io_close(here);
+    if (there)
+        fern_io_close(there);
+    fern_io_close(listener);
+    return rc;
+}
+
+static int resolve_a_name(void)
+{
+    struct addrinfo *found = NULL;
+    int rc = fern_resolve("localhost", "80", NULL, FERN_NEVER, &found);
+    if (rc == 0)
+        freeaddrinfo(found);
+    /* EAI_MEMORY is what getaddrinfo says of it; a machine may have no such name */
+    return rc == FERN_EAI - 10 ? -ENOMEM : rc <= FERN_EAI ? 0 : rc;
+}
+
+/* ---- and done again ---- */
+
+static bool is_clean(int rc)
+{
+    return rc >= 0 || rc == -ENOMEM;
+}
+
+/* The hub works as if nothing had been. */
+static void check_hub(void)
+{
+    int counter = 0;
+    fern_thread *thread;
+    if (!CHECK_EQUAL(fern_spawn(count, &counter, NULL, &thread), 0))
+        return;
+    CHECK_EQUAL(fern_thread_join(thread, fern_now() + 60), 0);
+    CHECK_EQUAL(counter, 1);
+    fern_thread_unref(thread);
+    CHECK_EQUAL(fern_sleep(fern_now() + 1e-4), 0);
+    CHECK_EQUAL(fern_hub_alive(fern_hub_current()), 0);
+}
+
+static bool run_failing(int (*run)(void), failing_mode mode, long n)
+{
+    failing_arm(mode, n);
+    int rc = run();
+    bool hit = failing_disarm();
+    if (!CHECK(is_clean(rc)))
+        fprintf(stderr, "allocation %ld, mode %d: %d\n", n, (int)mode, rc);
+    CHECK(hit || rc >= 0);
+    return hit;
+}
+
+/* A hub for each time: what it has learnt to keep needs no memory again. */
+static void check_every(int (*run)(void), bool in_hub)
+{
+    for (int mode = FAILING_ONE; mode <= FAILING_ALL; mode++) {
+        bool hit = true;
+        for (long n = 1; hit; n = failing_next(n)) {
+            fern_hub *hub = NULL;
+            if (in_hub && !CHECK_EQUAL(fern_hub_open(NULL, &hub), 0))
+                return;
+            hit = run_failing(run, (failing_mode)mode, n);
+            if (in_hub)
+                check_hub();
+            if (in_hub)
+                CHECK_EQUAL(fern_hub_close(hub, fern_now() + 5), 0);
+        }
+    }
+}
+
+#define EVERY(name, in_hub) \
+    TEST(name##_without_memory) \
+    { \
+        check_every(name, in_hub); \
+    }
+
+EVERY(open_and_close, false)
+EVERY(spawn_and_join, true)
+EVERY(spawn_many, true)
+EVERY(link_both_ways, true)
+EVERY(keep_values, true)
+EVERY(wait_for_descriptors, true)
+EVERY(watch_and_time, true)
+EVERY(use_a_pool, true)
+EVERY(use_an_executor, true)
+EVERY(listen_and_connect, true)
+EVERY(resolve_a_name, true)
+
+/* Reports need a thread: one that has no memory now is made later. */
+TEST(an_error_is_told_although_memory_is_short)
+{
+    bool hit = true;
+    for (long n = 1; hit; n = failing_next(n)) {
+        fern_hub *hub = NULL;
+        if (!CHECK_EQUAL(fern_hub_open(NULL, &hub), 0))
+            return;
+        failing_arm(FAILING_ONE, n);
+        int rc = leave_an_error();
+        hit = failing_disarm();
+        CHECK_EQUAL(fern_hub_close(hub, fern_now() + 5), 0);
+        CHECK_EQUAL(reports, rc == 0 ? 1 : 0);
+    }
+}
+
+TEST_MAIN

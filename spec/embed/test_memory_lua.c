@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: MIT
+   Out of memory at every allocation, in Lua: each script is run again and
+   again, with the first allocation of it failing, be it Lua's or ours, then
+   the second, and so on. It works, or raises "not enough memory"; other
+   threads go on, everything is closed, and the next run works. */
+#include "embed.h"
+#include "failing.h"
+
+/* As often as it is cheap a state is used again; what one learns to keep is
+   allocated once only, so every few runs there is a fresh one. */
+enum { RUNS = 8 };
+
+static const char prepare[] =
+    "fern = require 'fern'\n"
+    "ticks, opened, closed = 0, 0, 0\n"
+    "local meta = { __close = function() closed = closed + 1 end }\n"
+    "function closing()\n"
+    "  local value = setmetatable({}, meta)\n"
+    "  opened = opened + 1\n"
+    "  return value\n"
+    "end\n"
+    "fern.spawn(function() while true do ticks = ticks + 1; fern.sleep(0) end end)\n"
+    "fern.on_error(function() end)\n"
+    "fern.sleep(0)\n";
+
+static const char check[] =
+    "local before = ticks\n"
+    "local thread = fern.spawn(function(...) fern.sleep(0) return ... end, 1, nil, 3)\n"
+    "local a, b, c = thread:wait()\n"
+    "assert(a == 1 and b == nil and c == 3)\n"
+    "fern.sleep(0)\n"
+    "assert(ticks > before, 'the other thread does not go on')\n"
+    "for _ = 1, 100 do if opened == closed then break end fern.sleep(0.001) end\n"
+    "assert(opened == closed, ('%d opened, %d closed'):format(opened, closed))\n"
+    "collectgarbage()\n";
+
+struct script {
+    const char *text;
+    const char *prepare;
+};
+
+static lua_State *open_prepared(const struct script *script)
+{
+    lua_State *L = embed_open(failing_lua_allocator);
+    if (!RUN(L, script->prepare)) {
+        lua_close(L);
+        return NULL;
+    }
+    return L;
+}
+
+/* Threads pass on what they ran into: any text may stand around it. */
+static void check_error(lua_State *L, failing_mode mode, long n)
+{
+    const char *message = luaL_tolstring(L, -1, NULL);
+    char text[300];
+    if (strstr(message, "not enough memory"))
+        return;
+    snprintf(text, sizeof text, "allocation %ld, mode %d: %s", n, (int)mode, message);
+    test_fail(__FILE__, __LINE__, text);
+}
+
+static bool run_failing(lua_State *L, const char *text, failing_mode mode, long n)
+{
+    if (!CHECK_EQUAL(luaL_loadstring(L, text), LUA_OK))
+        return false;
+    failing_arm(mode, n);
+    int status = lua_pcall(L, 0, 0, 0);
+    bool hit = failing_disarm();
+    if (status != LUA_OK)
+        check_error(L, mode, n);
+    CHECK(hit || status == LUA_OK);
+    lua_settop(L, 0);
+    return hit;
+}
+
+static void check_mode(const struct script *script, failing_mode mode)
+{
+    lua_State *L = NULL;
+    bool hit = true;
+    int runs = 0;
+    for (long n = 1; hit && !atomic_load(&test_failures); n = failing_next(n)) {
+        if (!L && !(L = open_prepared(script)))
+            return;
+        hit = run_failing(L, script->text, mode, n);
+        if (!RUN(L, script->prepare == prepare ? check : "require 'fern'.sleep(0)"))
+            fprintf(stderr, "after allocation %ld, mode %d\n", n, (int)mode);
+        if (++runs % RUNS == 0 || script->prepare != prepare) {
+            lua_close(L);
+            L = NULL;
+        }
+    }
+    if (L)
+        lua_close(L);
+    CHECK(!fern_hub_current());
+}
+
+static void check_script(const char *text, const char *before)
+{
+    const struct script script = { text, before };
+    check_mode(&script, FAILING_ONE);
+    check_mode(&script, FAILING_ALL);
+}
+
+TEST(require)
+{
+    check_script("require 'fern'", "");
+}
+
+TEST(spawn_and_wait)
+{
+    check_script(
+        "local t = fern.spawn(function(...) local _ <close> = closing() fern.sleep(0) return ... end, 1, 'two')\n"
+        "local a, b = t:wait()\n"
+        "assert(a == 1 and b == 'two' and t:status() == 'done' and t:done())\n", prepare);
+}
+
+TEST(spawn_many)
+{
+    check_script(
+        "for i = 1, 70 do fern.spawn(function() local _ <close> = closing() fern.sleep(0) end) end\n"
+        "for i = 1, 3 do fern.sleep(0) end\n", prepare);
+}
+
+TEST(many_results_and_arguments)
+{
+    check_script(
+        "local list = {}\n"
+        "for i = 1, 300 do list[i] = i end\n"
+        "local t = fern.spawn(function(...) fern.sleep(0) return ... end, table.unpack(list))\n"
+        "assert(select('#', t:wait()) == 300)\n", prepare);
+}
+
+TEST(a_failure_with_its_traceback)
+{
+    check_script(
+        "local t = fern.spawn(function() local _ <close> = closing() error 'not enough memory?' end)\n"
+        "local ok, err = t:join()\n"
+        "assert(not ok and err:find 'not enough memory')\n"
+        "local trace = t:traceback()\n"
+        "assert(trace == nil or trace:find 'traceback')\n", prepare);
+}
+
+TEST(names_locals_and_links)
+{
+    check_script(
+        "local t = fern.spawn(fern.sleep, 0)\n"
+        "t:name 'named'\n"
+        "t.locals.key = tostring(t)\n"
+        "local linked = 0\n"
+        "local function link() linked = linked + 1 end\n"
+        "t:link(link, 1, 2, 3)\n"
+        "t:link(print)\n"
+        "t:unlink(print)\n"
+        "t:wait()\n"
+        "t:link(link)\n"
+        "for i = 1, 4 do fern.sleep(0) end\n"
+        "assert(linked == 2, 'not enough memory?')\n", prepare);
+}
+
+TEST(limits)
+{
+    check_script(
+        "local ok, why = fern.timeout(0, fern.sleep, 1)\n"
+        "assert(not ok and why == 'timeout')\n"
+        "assert(fern.timeout(60, function() fern.sleep(0) return true end))\n"
+        "do local _ <close> = fern.deadline(0)\n"
+        "  local ok, err = pcall(fern.sleep, 1)\n"
+        "  assert(not ok and (fern.is_timeout(err) or tostring(err):find 'memory'))\n"
+        "end\n"
+        "assert(fern.shield(function() fern.sleep(0) return true end))\n", prepare);
+}
+
+TEST(kills)
+{
+    check_script(
+        "local list = {}\n"
+        "for i = 1, 5 do\n"
+        "  list[i] = fern.spawn(function() local _ <close> = closing() fern.sleep(60) end)\n"
+        "end\n"
+        "fern.sleep(0)\n"
+        "for i, t in ipairs(list) do t:kill('reason ' .. i) end\n"
+        "for i, t in ipairs(list) do\n"
+        "  local ok, err = t:join()\n"
+        "  assert(not ok and (fern.is_killed(err) or tostring(err):find 'memory'))\n"
+        "end\n", prepare);
+}
+
+/* What the script leaves parked is found and killed by the next run. */
+TEST(pools)
+{
+    check_script(
+        "local pool = fern.pool(2)\n"
+        "for i = 1, 5 do pool:spawn(function() local _ <close> = closing() fern.sleep(0) end) end\n"
+        "pool:waitall()\n"
+        "assert(pool:free() == 2)\n"
+        "local n = 0\n"
+        "for v in pool:imap(function(i) local _ <close> = closing() fern.sleep(0) return i end, { 1, 2, 3 }) do\n"
+        "  n = n + v\n"
+        "end\n"
+        "assert(n == 6)\n", prepare);
+}
+
+TEST(executors)
+{
+    check_script(
+        "local executor <close> = fern.executor { max_workers = 2 }\n"
+        "local futures = {}\n"
+        "for i = 1, 5 do\n"
+        "  futures[i] = executor:submit(function(...) local _ <close> = closing() fern.sleep(0) return ... end, i, 'two')\n"
+        "end\n"
+        "for i, future in ipairs(futures) do\n"
+        "  local a, b = future:result()\n"
+        "  assert(a == i and b == 'two')\n"
+        "end\n", prepare);
+}
+
+TEST(descriptors)
+{
+    check_script("assert(fern.trampoline(1, 'w', 60))\n", prepare);
+}
+
+TEST(sockets)
+{
+    check_script(
+        "local net = require 'fern.net'\n"
+        "local listener <close> = assert(net.listen('127.0.0.1', 0))\n"
+        "local _, port = listener:address()\n"
+        "local t <close> = fern.spawn(function()\n"
+        "  local there <close> = assert(listener:accept())\n"
+        "  assert(there:write(assert(there:read 'l') .. '\\n'))\n"
+        "end)\n"
+        "local here <close> = assert(net.connect('127.0.0.1', port))\n"
+        "assert(here:write 'hello\\n')\n"
+        "assert(here:read(1) == 'h', 'not enough memory?')\n", prepare);
+}
+
+TEST(a_module_that_two_threads_load)
+{
+    check_script(
+        "package.loaded.slow = nil\n"
+        "package.preload.slow = function() local _ <close> = closing() fern.sleep(0) return { 'slow' } end\n"
+        "local a = fern.spawn(require, 'slow')\n"
+        "local b = fern.spawn(require, 'slow')\n"
+        "assert(a:wait() == b:wait())\n", prepare);
+}
+
+TEST(parking_everywhere)
+{
+    check_script(
+        "local function park() fern.sleep(0) end\n"
+        "local t = fern.spawn(function()\n"
+        "  local _ <close> = closing()\n"
+        "  coroutine.wrap(function() local _ <close> = closing() park() end)()\n"
+        "  table.sort({ 3, 2, 1 }, function(a, b) park() return a < b end)\n"
+        "  local s = ('xyz'):gsub('.', function(c) park() return c .. c end)\n"
+        "  assert(s == 'xxyyzz')\n"
+        "  assert(tostring(setmetatable({}, { __tostring = function() park() return 'me' end })) == 'me')\n"
+        "  return 'ended'\n"
+        "end)\n"
+        "assert(t:wait() == 'ended')\n", prepare);
+}
+
+/* ---- the end ---- */
+
+static const char park[] =
+    "for i = 1, 20 do\n"
+    "  fern.spawn(function()\n"
+    "    local _ <close> = closing()\n"
+    "    coroutine.wrap(function() local _ <close> = closing() fern.sleep(1e9) end)()\n"
+    "  end)\n"
+    "end\n"
+    "fern.spawn(function() while true do pcall(fern.sleep, 1e9) end end)\n"
+    "fern.sleep(0)\n"
+    "assert(opened == 40)\n"
+    "setmetatable(older, { __gc = function() tell(closed) end })\n";
+
+static int told;
+
+static int tell(lua_State *L)
+{
+    told = (int)lua_tointeger(L, 1);
+    return 0;
+}
+
+/* `older` is marked for finalization before fern's own: it is told last. */
+static lua_State *open_parked(void)
+{
+    lua_State *L = embed_open(failing_lua_allocator);
+    lua_register(L, "tell", tell);
+    told = -1;
+    RUN(L, "older = setmetatable({}, { __gc = function() tell(closed) end })");
+    RUN(L, prepare);
+    RUN(L, park);
+    return L;
+}
+
+TEST(the_end_of_the_state)
+{
+    for (int mode = FAILING_ONE; mode <= FAILING_ALL; mode++) {
+        bool hit = true;
+        for (long n = 1; hit && !atomic_load(&test_failures); n = failing_next(n)) {
+            lua_State *L = open_parked();
+            failing_arm((failing_mode)mode, n);
+            lua_close(L);
+            hit = failing_disarm();
+            if (!CHECK_EQUAL(told, 40))
+                fprintf(stderr, "allocation %ld, mode %d\n", n, mode);
+            CHECK(!fern_hub_current());
+        }
+    }
+}
+
+TEST_MAIN
