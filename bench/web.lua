@@ -77,12 +77,15 @@ local function compare(clients, url, at_once)
   return rate, cost
 end
 
-local dir = output("mkdir -p '%s/bench/site' && cd '%s/bench/site' && pwd", build, build)
-local url = start_nginx(dir)
-if not url then
-  io.stderr:write("fetching is left out: nginx does not start, see ", dir, "/start.log\n")
+local function leave_out(why)
+  io.stderr:write("fetching is left out: ", why, "\n")
   os.exit(0)
 end
+
+if not io.open(build .. "/bench/fetch") then leave_out("it was built without libcurl") end
+local dir = output("mkdir -p '%s/bench/site' && cd '%s/bench/site' && pwd", build, build)
+local url = start_nginx(dir)
+if not url then leave_out("nginx does not start, see " .. dir .. "/start.log") end
 local _ <close> = closing(function() os.execute(("kill $(cat '%s/nginx.pid')"):format(dir)) end)
 
 local clients = { fern = lua .. " " .. here .. "fetch.lua", c = build .. "/bench/fetch" }

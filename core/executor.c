@@ -5,6 +5,7 @@
 #include "future.h"
 #include "thread.h"
 #include "wait.h"
+#include "worker.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -49,6 +50,12 @@ void *fern_executor_arg(const fern_executor *executor)
     return executor->options.arg;
 }
 
+const char *fern_executor_place(const fern_executor *executor, int *line)
+{
+    *line = executor->options.line;
+    return executor->options.file;
+}
+
 /* ---- workers ---- */
 
 static int run_future(fern_worker *worker)
@@ -61,7 +68,13 @@ static int run_future(fern_worker *worker)
     return future->run(future, worker->thread->data);
 }
 
-static void settle(fern_worker *worker)
+static void tell_lost(fern_executor *executor)
+{
+    if (executor->options.lost)
+        executor->options.lost(executor);
+}
+
+static void settle(fern_executor *executor, fern_worker *worker)
 {
     fern_future *future = worker->item;
     if (!future)
@@ -69,6 +82,8 @@ static void settle(fern_worker *worker)
     worker->item = NULL;
     fern_list_remove(fern_future_node(future));
     bool begun = future->status == FERN_FUTURE_RUNNING;
+    if (!begun)
+        tell_lost(executor);
     fern_future_settle(future, begun ? FERN_FUTURE_DONE : FERN_FUTURE_CANCELLED,
                        worker->result);
 }
@@ -117,6 +132,7 @@ static void give_up(fern_executor *executor, int reason)
     fern_future *future;
     while ((future = take_backlog(executor))) {
         tell_dropped(executor, future);
+        tell_lost(executor);
         fern_future_settle(future, FERN_FUTURE_CANCELLED, reason);
     }
 }
@@ -140,7 +156,7 @@ static void hire(fern_executor *executor)
 static void future_over(fern_worker *worker)
 {
     fern_executor *executor = worker->job->arg;
-    settle(worker);
+    settle(executor, worker);
     if (executor->backlog_count > 0 && !worker->ending) {
         fern_executor_start(executor, worker, take_backlog(executor));
         return;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
    future: see the header. */
 #include "future.h"
-#include "crew.h"
 #include "executor.h"
 #include "wait.h"
+#include "worker.h"
 
 #include <errno.h>
 

@@ -4,11 +4,11 @@
    end. The feeder has a thread of its own, so that neither a slow input nor a
    wait for a slot delays a result that is there; while there is no room, it
    rests. Whoever may still look at the map counts in `refs`. */
-#include "crew.h"
 #include "list.h"
 #include "pool.h"
 #include "thread.h"
 #include "wait.h"
+#include "worker.h"
 
 #include <errno.h>
 #include <stdlib.h>

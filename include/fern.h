@@ -632,12 +632,16 @@ typedef struct fern_executor_options {
     /* The future, which was queued, will not run: it has been cancelled. Must
        not park or fail. NULL: nobody needs to know. */
     void (*dropped)(fern_future *future);
+    /* A future will not run though nobody cancelled it, for the hub closes or
+       there is no memory for any worker. As above. */
+    void (*lost)(fern_executor *executor);
     void *arg;
 } fern_executor_options;
 FERN_API int fern_executor_new(const fern_executor_options *options, fern_executor **out);
 FERN_API fern_executor *fern_executor_ref(fern_executor *executor);
 FERN_API void fern_executor_unref(fern_executor *executor);
 FERN_API void *fern_executor_arg(const fern_executor *executor);
+FERN_API const char *fern_executor_place(const fern_executor *executor, int *line);
 
 /* Run the future, soon or when its turn comes. Never parks. Returns 0,
    -ESHUTDOWN after shutdown, or what fern_crew_take returns. */

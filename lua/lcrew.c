@@ -3,7 +3,7 @@
 #include "lcrew.h"
 
 #include <errno.h>
-#include <string.h>
+#include <stdio.h>
 
 enum { BASE = 1 };              /* the message handler's index */
 
@@ -12,6 +12,8 @@ struct lcrew {
     lfern *fern;
     lua_State *L;               /* who takes a worker right now, or NULL */
     lua_State *scratch;         /* for workers that an executor hires itself */
+    const char *lost_file;      /* where the executor of a future that was lost */
+    int lost_line, lost;        /* was made; how many were */
 };
 
 /* Registry: the lcrew, and the table that anchors the boxes, by address: a
@@ -128,6 +130,24 @@ lua_State *lcrew_scratch(lfern *fern)
     return fern->crew->scratch;
 }
 
+void lcrew_lost(lfern *fern, const char *file, int line)
+{
+    fern->crew->lost++;
+    fern->crew->lost_file = file;
+    fern->crew->lost_line = line;
+}
+
+/* As with threads that never began: a submit in the last line is a mistake. */
+static void tell_lost(struct lcrew *crew)
+{
+    if (crew->lost == 0)
+        return;
+    fprintf(stderr, "fern: %d function%s submitted to an executor never began (it was made at "
+            "%s:%d); executor:shutdown() waits for all\n", crew->lost, crew->lost == 1 ? "" : "s",
+            crew->lost_file ? crew->lost_file : "?", crew->lost_line);
+    crew->lost = 0;
+}
+
 void lcrew_close(lfern *fern)
 {
     if (!fern->crew || !fern->crew->crew)
@@ -135,6 +155,7 @@ void lcrew_close(lfern *fern)
     fern_crew *crew = fern->crew->crew;
     fern->crew->crew = NULL;
     fern_crew_close(crew);
+    tell_lost(fern->crew);
 }
 
 int lcrew_take(lua_State *L, lfern *fern, fern_worker **out)

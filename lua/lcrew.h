@@ -17,6 +17,9 @@ LFERN_PRIVATE int lcrew_take(lua_State *L, lfern *fern, fern_worker **out);
 LFERN_PRIVATE int lcrew_take_from(lua_State *L, lfern *fern, fern_executor *executor,
                                   fern_worker **out);
 
+/* A function that was submitted to an executor made there will never run. */
+LFERN_PRIVATE void lcrew_lost(lfern *fern, const char *file, int line);
+
 static inline lthread *lcrew_box(const fern_worker *worker)
 {
     return fern_worker_data(worker);

@@ -268,7 +268,7 @@ size_t lfern_size(lua_State *L, int arg, size_t otherwise)
     double size = luaL_checknumber(L, arg);
     if (size == (double)HUGE_VAL)
         return SIZE_MAX / 2;
-    luaL_argcheck(L, size >= 0 && size == floor(size) && size < 1e18, arg,
+    luaL_argcheck(L, size >= 0 && size < 1e18 && size == (double)(size_t)size, arg,
                   "a count of 0 or more expected");
     return (size_t)size;
 }

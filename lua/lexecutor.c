@@ -188,6 +188,13 @@ static int executor_tostring(lua_State *L)
 
 /* ---- constructor ---- */
 
+static void on_lost(fern_executor *executor)
+{
+    int line;
+    const char *file = fern_executor_place(executor, &line);
+    lcrew_lost(fern_executor_arg(executor), file, line);
+}
+
 static size_t check_max_workers(lua_State *L)
 {
     static const char *const names[] = { "max_workers", NULL };
@@ -213,7 +220,7 @@ static int new_executor(lua_State *L)
     luaL_setmetatable(L, LEXECUTOR);
     fern_executor_options options = {
         .crew = crew, .max_workers = max_workers, .file = place.file, .line = place.line,
-        .dropped = lfuture_dropped, .arg = fern,
+        .dropped = lfuture_dropped, .lost = on_lost, .arg = fern,
     };
     int rc = fern_executor_new(&options, &self->executor);
     if (rc < 0)

@@ -305,7 +305,7 @@ describe("at a script's end", function()
     local output, code = script.run_text("", [[
       local fern = require "fern"
       executor = fern.executor { max_workers = 2 }
-      for i = 1, 4 do
+      for i = 1, 2 do
         executor:submit(function()
           local _ <close> = setmetatable({}, { __close = function() print("closed", i) end })
           fern.sleep(100)
@@ -316,5 +316,15 @@ describe("at a script's end", function()
     ]])
     assert.equal("end\nclosed\t1\nclosed\t2\n", output)
     assert.equal(0, code)
+  end)
+
+  it("functions that never began are told of", function()
+    local output = script.run_text("", [[
+      local fern = require "fern"
+      local executor = fern.executor { max_workers = 2 }
+      for i = 1, 4 do executor:submit(print, i) end
+      executor:submit(print, 5):cancel()
+    ]])
+    assert.truthy(output:find("^fern: 4 functions submitted to an executor never began %(it was made at .*:2%)"))
   end)
 end)

@@ -11,15 +11,29 @@ static fern_executor *executor;
 enum { FUTURES = 20 };
 
 static fern_future futures[FUTURES];
-static int running, most_running, order[FUTURES], ran;
+static int running, most_running, order[FUTURES], ran, dropped, lost;
+
+static void count_dropped(fern_future *future)
+{
+    CHECK(!fern_future_done(future));
+    dropped++;
+}
+
+static void count_lost(fern_executor *which)
+{
+    ++*(int *)fern_executor_arg(which);
+}
 
 static void open_executor(size_t max_workers)
 {
     static const fern_crew_options options = { 0 };
-    running = most_running = ran = 0;
+    running = most_running = ran = dropped = lost = 0;
     CHECK_EQUAL(fern_hub_open(NULL, &hub), 0);
     CHECK_EQUAL(fern_crew_new(&options, &crew), 0);
-    fern_executor_options executor_options = { .crew = crew, .max_workers = max_workers };
+    fern_executor_options executor_options = {
+        .crew = crew, .max_workers = max_workers, .dropped = count_dropped,
+        .lost = count_lost, .arg = &lost,
+    };
     CHECK_EQUAL(fern_executor_new(&executor_options, &executor), 0);
 }
 
@@ -184,6 +198,8 @@ TEST(shutdown_cancels_what_is_pending_also_the_second_time)
     CHECK_EQUAL(ran, 2);
     for (int i = 2; i < 6; i++)
         CHECK_EQUAL(futures[i].status, FERN_FUTURE_CANCELLED);
+    CHECK_EQUAL(dropped, 4);
+    CHECK_EQUAL(lost, 0);
     close_executor();
 }
 
@@ -262,6 +278,8 @@ TEST(the_hubs_end_settles_everything)
     CHECK_EQUAL(fern_yield(), 0);
     CHECK_EQUAL(submit(6, quick), 0);
     close_executor();
+    CHECK_EQUAL(dropped, 5);
+    CHECK_EQUAL(lost, 5);
     for (int i = 0; i < 7; i++) {
         CHECK_EQUAL(futures[i].status, i < 2 ? FERN_FUTURE_DONE : FERN_FUTURE_CANCELLED);
         CHECK(futures[i].result < 0);

@@ -4,7 +4,10 @@ local assert = require "luassert"
 local fern = require "fern"
 local script = require "spec.support.script"
 
-local threads = {}
+local threads = {
+  -- How many threads a spec makes at most: ThreadSanitizer knows 8,000.
+  MANY = os.getenv("FLAVOUR") == "tsan" and 2000 or 10000,
+}
 
 -- Lets everybody who is ready run until it parks.
 function threads.let_run()
