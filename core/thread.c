@@ -62,7 +62,9 @@ static fern_thread *new_struct(fern_hub *hub)
     } else if (posix_memalign((void **)&thread, 64, sizeof *thread) != 0) {
         return NULL;
     }
-    memset(thread, 0, sizeof *thread);
+    size_t size = sizeof *thread;
+    __asm__("" : "+r"(size));   /* a known size becomes `rep stos`: 20 ns more */
+    memset(thread, 0, size);
     fern_list_init(&thread->queue);
     fern_list_init(&thread->deadlines);
     fern_list_init(&thread->all);
@@ -70,6 +72,7 @@ static fern_thread *new_struct(fern_hub *hub)
     fern_list_init(&thread->links);
     fern_list_init(&thread->unasked);
     thread->refs = 1;
+    thread->shallow = UINTPTR_MAX;
     return thread;
 }
 

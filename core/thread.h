@@ -17,6 +17,7 @@ struct fern_thread {
     fern_list queue;            /* the ready queue, or a list of waiters */
     fern_context context;
     void *spot;                 /* fern_park_at */
+    uintptr_t shallow;          /* fern_shallow; UINTPTR_MAX: not said */
     fern_hub *hub;
     bool attention;             /* something for interrupt.c: kill, deadlines */
     bool waiting;               /* in fern_wait, not yet woken */

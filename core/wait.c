@@ -100,16 +100,6 @@ int fern_yield(void)
     return rc < 0 ? rc : yield(self);
 }
 
-int fern_yield_at(void *spot)
-{
-    fern_thread *self;
-    int rc = check_parkable(&self);
-    if (rc < 0)
-        return rc;
-    self->spot = spot;
-    return yield(self);
-}
-
 int fern_sleep(double until)
 {
     if (until <= fern_now())

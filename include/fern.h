@@ -291,7 +291,17 @@ FERN_API void fern_unpark(fern_thread *thread, int rc);
 /* A pointer of the host's that says where inside the thread it is parked;
    kept until the next call, prefetched before the thread runs again. */
 FERN_API void fern_park_at(void *spot);
-FERN_API int fern_yield_at(void *spot);         /* fern_park_at, fern_yield */
+
+/* Parks. fern_park_at and fern_yield. */
+FERN_API int fern_yield_at(void *spot);
+
+/* The current thread's frames from its first one down to the address `frame`
+   need none of the checks that its host makes before it parks. */
+FERN_API void fern_shallow(const void *frame);
+
+/* Parks. fern_yield_at, if `frame`, the caller's, is one of those; else
+   -EAGAIN with nothing done: check, and call fern_yield_at. */
+FERN_API int fern_yield_shallow(void *spot, const void *frame);
 FERN_API void *fern_thread_spot(const fern_thread *thread);
 
 /* A value of the current thread under `key` (any static address), replaced

@@ -46,8 +46,8 @@ static lfern *new_fern(lua_State *L)
     lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD);
     fern->L = lua_tothread(L, -1);
     lua_pop(L, 1);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &fern_key);
     fern->extras = new_weak_table(L);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &fern_key);
     return fern;
 }
 
@@ -75,23 +75,38 @@ static void open_hub(lua_State *L, lfern *fern)
 static void open_main(lua_State *L, lfern *fern)
 {
     fern_thread *main = fern_hub_main(fern->hub);
-    if (!main || !fern->owns_hub)
-        return;
     lthread *box = lthread_new(L, fern);
-    box->L = fern->L;
-    box->thread = fern_thread_ref(main);
-    fern->main = box;
-    lend_main = fern;
-    fern_thread_adopt(main, &lthread_host, box);
     lua_pushliteral(L, "main");
     lthread_extras(L, fern, -2);
     lua_insert(L, -2);
     lua_setfield(L, -2, "name");
     lua_pop(L, 2);
+    box->L = fern->L;
+    box->thread = fern_thread_ref(main);
+    fern->main = box;
+    lend_main = fern;
+    fern_thread_adopt(main, &lthread_host, box);
+    lsignal_open(L, fern);
+}
+
+/* A first attempt may have failed for want of memory, and left metatables
+   without their methods. */
+static void forget_metatables(lua_State *L)
+{
+    lua_pushnil(L);
+    while (lua_next(L, LUA_REGISTRYINDEX)) {
+        lua_pop(L, 1);
+        if (lua_type(L, -1) != LUA_TSTRING || strncmp(lua_tostring(L, -1), "fern.", 5) != 0)
+            continue;
+        lua_pushvalue(L, -1);
+        lua_pushnil(L);
+        lua_rawset(L, LUA_REGISTRYINDEX);
+    }
 }
 
 static void push_module(lua_State *L, lfern *fern)
 {
+    forget_metatables(L);
     lua_newtable(L);
     lerror_open(L);
     lthread_open(L);
@@ -112,11 +127,9 @@ int luaopen_fern_core(lua_State *L)
         push_module(L, fern);
     else
         lua_rawgeti(L, LUA_REGISTRYINDEX, fern->module);
-    if (fern->hub)
-        return 1;
-    open_hub(L, fern);
-    open_main(L, fern);
-    if (fern->owns_hub)
-        lsignal_open(L, fern);
+    if (!fern->hub)
+        open_hub(L, fern);
+    if (fern->owns_hub && lend_main != fern)
+        open_main(L, fern);
     return 1;
 }

@@ -32,6 +32,7 @@ typedef struct lfern {
     int exit_function, exit_code;       /* registry: os.exit(code, true) was called; or 0 */
     int *free_slots;            /* of the registry, for boxes of living threads */
     int free_count, slots;
+    ptrdiff_t plain_depth;      /* see lthread_call */
     bool renew;                 /* the sentinel, after the main thread's wait */
     unsigned renewals;          /* of it that are free: see spend_renewal */
     uint64_t polls, heard;      /* of the hub, when we last looked; for lsignal_renew */

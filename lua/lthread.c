@@ -171,10 +171,29 @@ static int fail_for_memory(lthread *box)
     return FERN_ERAISED;
 }
 
+/* How far below lthread_call's frame the frame of a C function is that the
+   thread's own Lua function has called. What stands no deeper is not in a
+   finalizer: the collector's frames would stand in between. So the hottest
+   function need not ask (4 ns of 30). Measured when the module opens. */
+static __thread const char *noted_frame;
+
+static int note_frame(lua_State *L)
+{
+    (void)L;
+    noted_frame = __builtin_frame_address(0);
+    return 0;
+}
+
 int lthread_call(lthread *box)
 {
     lua_State *L = box->L;
+    const char *frame = __builtin_frame_address(0);
+    ptrdiff_t *depth = &box->fern->plain_depth;
+    if (*depth)
+        fern_shallow(frame - *depth);
     int status = lua_pcall(L, lua_gettop(L) - BASE - 1, LUA_MULTRET, BASE);
+    if (!*depth && noted_frame)
+        *depth = frame - noted_frame;
     box->values = lua_gettop(L) - BASE;
     if (box->values > LUA_MINSTACK / 2 && !lua_checkstack(L, LUA_MINSTACK))
         return fail_for_memory(box);
@@ -775,6 +794,7 @@ void lfern_left(lua_State *L, lfern *fern)
         lend_after_wait(L, fern);
 }
 
+__attribute__((noinline))
 static int sleep_a_while(lua_State *L)
 {
     double until = lfern_deadline(L, 1);
@@ -792,9 +812,12 @@ static int fern_sleep_(lua_State *L)
     int number;
     if (lua_tointegerx(L, 1, &number) != 0 || (!number && !lua_isnoneornil(L, 1)))
         return sleep_a_while(L);
-    if (lua_gc(L, LUA_GCCOUNT) < 0)
-        lfern_enter(L);
-    int rc = fern_yield_at(L);
+    int rc = fern_yield_shallow(L, __builtin_frame_address(0));
+    if (rc == -EAGAIN) {
+        if (lua_gc(L, LUA_GCCOUNT) < 0)
+            lfern_enter(L);
+        rc = fern_yield_at(L);
+    }
     if (rc < 0)
         lfern_raise(L, rc);
     if (lend_main && L == lend_main->L)
@@ -877,6 +900,19 @@ static int core_alive(lua_State *L)
     return 3;
 }
 
+/* Let a Lua function call note_frame, the way that threads run. */
+static void measure_depth(lua_State *L, lfern *fern)
+{
+    lthread box = { .fern = fern, .L = lua_newthread(L) };
+    noted_frame = NULL;
+    lua_pushcfunction(box.L, lfern_traceback);
+    if (luaL_loadstring(box.L, "local note = ... note()") != LUA_OK)
+        lua_error(L);
+    lua_pushcfunction(box.L, note_frame);
+    lthread_call(&box);
+    lua_pop(L, 1);
+}
+
 void lthread_open(lua_State *L)
 {
     static const luaL_Reg functions[] = {
@@ -895,6 +931,7 @@ void lthread_open(lua_State *L)
     };
     luaL_setfuncs(L, functions, 0);
     lfern *fern = lfern_of(L);
+    measure_depth(L, fern);
     lua_pushlightuserdata(L, fern);     /* spares the hottest one a look-up */
     lua_pushcclosure(L, fern_spawn_, 1);
     lua_setfield(L, -2, "spawn");

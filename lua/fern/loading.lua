@@ -10,11 +10,16 @@ local busy = {}     -- name -> { thread=, waiters= } while a thread loads it
 local waits = {}    -- thread -> the name that it waits for
 
 local function done(entry)
-  busy[entry.name] = nil
+  if busy[entry.name] == entry then busy[entry.name] = nil end
   for _, thread in ipairs(entry.waiters) do entry.core.unpark(thread) end
 end
 
 local entry_meta = { __close = done }
+
+-- To be closed, and then to be put into `busy`.
+local function new_entry(core, name, thread)
+  return setmetatable({ name = name, thread = thread, waiters = {}, core = core }, entry_meta)
+end
 
 -- The chain of modules that `name` waits for, if it leads back to `thread`.
 local function cycle(name, thread)
@@ -35,9 +40,9 @@ local function wait_for(core, name, self)
     error(("loop: '%s' is being loaded by a thread that waits for this one"):format(chain), 0)
   end
   local entry <const> = busy[name]
+  local _ <close> = setmetatable({}, { __close = function() waits[self] = nil end })
   entry.waiters[#entry.waiters + 1] = self
   waits[self] = name
-  local _ <close> = setmetatable({}, { __close = function() waits[self] = nil end })
   while busy[name] == entry do core.park() end
 end
 
@@ -52,8 +57,26 @@ local function search(ours, name)
   end
 end
 
-local function loaded_by_other(name)
+-- Wait while another thread loads `name`. Returns true if that has loaded it.
+local function loaded_by_other(core, name, self)
+  while busy[name] do
+    wait_for(core, name, self)
+    if package.loaded[name] ~= nil then return true end
+  end
+  return false
+end
+
+local function give(name)
   return function() return package.loaded[name] end
+end
+
+-- Between the search and the load the module is nobody's, but no other thread
+-- runs then: whatever fails there leaves nothing behind.
+local function load(core, name, self, loader, ...)
+  if loaded_by_other(core, name, self) then return package.loaded[name] end
+  local entry <close> = new_entry(core, name, self)
+  busy[name] = entry
+  return loader(...)
 end
 
 function loading.install(core)
@@ -61,22 +84,15 @@ function loading.install(core)
   local function searcher(name)
     local self = core.current()
     if not self then return nil end
-    while busy[name] do
-      wait_for(core, name, self)
-      if package.loaded[name] ~= nil then return loaded_by_other(name) end
+    if loaded_by_other(core, name, self) then return give(name) end
+    local loader, extra
+    do
+      local entry <close> = new_entry(core, name, self)
+      busy[name] = entry
+      loader, extra = search(core.searcher, name)
     end
-    local entry = setmetatable({ name = name, thread = self, waiters = {}, core = core }, entry_meta)
-    busy[name] = entry
-    local ok, loader, extra = pcall(search, core.searcher, name)
-    if not ok or not loader then
-      done(entry)
-      if not ok then error(loader, 0) end
-      return nil
-    end
-    return function(...)
-      local _ <close> = entry
-      return loader(...)
-    end, extra
+    if not loader then return extra end
+    return function(...) return load(core, name, self, loader, ...) end, extra
   end
   core.searcher = searcher
   table.insert(package.searchers, 1, searcher)
