@@ -37,14 +37,14 @@ LUA_PC     := $(call first_pc,lua5.4 lua-5.4 lua54)
 LUA_INCDIR ?=
 LUA_CFLAGS := $(if $(LUA_INCDIR),-I$(LUA_INCDIR),$(if $(LUA_PC),$(call ask,pkg-config --cflags $(LUA_PC))))
 LUA_FOUND  := $(call found,lua.h,$(LUA_CFLAGS))
-LUA_LIBS   := $(if $(filter-out aarch64,$(FLAVOUR) native),$(if $(LUA_PC),$(call ask,pkg-config --libs $(LUA_PC))))
+LUA_LIBS   := $(if $(filter aarch64,$(FLAVOUR)),,$(if $(LUA_PC),$(call ask,pkg-config --libs $(LUA_PC))))
 
 # libev ships no .pc, and some systems keep its header in a folder of its own
 LIBEV_INCDIR ?= $(if $(call found,ev.h),,$(firstword $(wildcard $(addsuffix /include/libev,/usr /usr/local /opt/homebrew))))
 LIBEV_LIBDIR ?=
 LIBEV_CFLAGS := $(addprefix -I,$(LIBEV_INCDIR))
 LIBEV_FOUND  := $(call found,ev.h,$(LIBEV_CFLAGS))
-LIBEV_LIBS   := $(addprefix -L,$(LIBEV_LIBDIR)) -lev
+LIBEV_LIBS   := $(addprefix -L,$(LIBEV_LIBDIR)) -lev -lm
 
 HTTP        = $(if $(call ask,pkg-config --exists libcurl && echo yes),yes,no)
 CURL_CFLAGS = $(call ask,pkg-config --cflags libcurl)
@@ -236,7 +236,7 @@ $(O)/lua/%.o: lua/%.c $(O)/flags
 $(O)/spec/core/%.o: spec/core/%.c $(O)/flags
 	$(call compile,CC ,-Icore -fvisibility=default)
 $(O)/spec/embed/%.o: spec/embed/%.c $(O)/flags
-	$(call compile,CC ,-Icore -Ilua -Ispec/core $(LUA_CFLAGS) -fvisibility=default)
+	$(call compile,CC ,-Icore -Ilua -Ispec/core $(LUA_CFLAGS) $(LIBEV_CFLAGS) -fvisibility=default)
 $(O)/bench/%.o: bench/%.c $(O)/flags
 	$(call compile,CC ,-Icore $(LIBEV_CFLAGS) $(CURL_CFLAGS))
 

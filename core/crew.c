@@ -61,7 +61,7 @@ static void look(fern_timer *timer)
 
 int fern_crew_take(fern_crew *crew, fern_worker **out)
 {
-    if (crew->closed || !crew->hub)
+    if (crew->stopped || !crew->hub)
         return -ESHUTDOWN;
     while (!fern_list_empty(&crew->idle)) {
         fern_worker *worker = fern_list_entry(crew->idle.next, fern_worker, node);
@@ -115,12 +115,17 @@ int fern_crew_new(const fern_crew_options *options, fern_crew **out)
     return 0;
 }
 
-/* After the hub: an abandoned worker, or NULL. */
+/* A worker that was abandoned: its thread will never run again, and so never
+   leave it. Without a hub all that are left are, or will be any moment. */
 static fern_worker *find_abandoned(fern_crew *crew)
 {
     fern_list *node = crew->workers.next;
     for (; node != &crew->workers; node = node->next) {
         fern_worker *worker = fern_list_entry(node, fern_worker, all);
+        if (!crew->hub && !worker->thread->retired)
+            fern_thread_abandon(worker->thread);
+        if (!worker->thread->retired)
+            continue;
         worker->left = worker->ending = true;
         if (worker->given || !worker->taken)
             return worker;
@@ -142,18 +147,22 @@ static void free_abandoned(fern_crew *crew)
     }
 }
 
+void fern_crew_stop(fern_crew *crew)
+{
+    crew->stopped = true;
+}
+
 void fern_crew_close(fern_crew *crew)
 {
     fern_crew_ref(crew);        /* until we are through */
-    crew->closed = true;
+    crew->stopped = crew->closed = true;
     if (crew->hub != fern_hub_current())
         crew->hub = NULL;       /* a forked child's hub forgets to tell us */
     if (crew->hub) {
         fern_timer_stop(&crew->timer);
         dismiss_last(crew, crew->idle_count);
-    } else {
-        free_abandoned(crew);
     }
+    free_abandoned(crew);
     fern_crew_unref(crew);
 }
 

@@ -17,7 +17,7 @@ struct fern_crew {
     size_t spare;               /* least idle_count since the last look */
     fern_timer timer;           /* runs while anybody is idle */
     uint32_t refs;
-    bool closed;
+    bool stopped, closed;
 };
 
 /* Keep a crew, though closed, from being freed. */

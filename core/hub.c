@@ -454,6 +454,14 @@ static void drop_kept(struct kept *kept)
     free(kept);
 }
 
+/* A forked child unwinds nothing: what is kept is left as it stands. */
+static void forget_kept(fern_hub *hub)
+{
+    fern_list *node;
+    while ((node = fern_list_take(&hub->kept)))
+        free(fern_list_entry(node, struct kept, node));
+}
+
 int fern_hub_keep(fern_hub *hub, const void *key, void *value, void (*drop)(void *value))
 {
     struct kept *kept = find_kept(hub, key), *fresh = NULL;
@@ -591,14 +599,20 @@ free_hub:
 
 static const fern_wait_kind closing = { .name = "the hub's end" };
 
+/* On a host's stack: run its loop once, for no longer than until `deadline`. */
+static void run_host(fern_hub *hub, double deadline)
+{
+    double until = fern_list_empty(&hub->ready) ? fern_timers_next(&hub->timers) : 0;
+    fern_loop_poll(hub->loop, fern_now(), until < deadline ? until : deadline);
+    hosted_turn(hub);
+}
+
 /* Run until all threads have ended or `deadline` has passed. */
 static void drain(fern_hub *hub, double deadline)
 {
     while (hub->alive_all > 0 && fern_now() < deadline) {
         if (hub->hosted) {
-            double until = fern_list_empty(&hub->ready) ? fern_timers_next(&hub->timers) : 0;
-            fern_loop_poll(hub->loop, fern_now(), until < deadline ? until : deadline);
-            hosted_turn(hub);
+            run_host(hub, deadline);
         } else {
             if (fern_wait(NULL, &closing, NULL, deadline) == -EDEADLK)
                 return;         /* they wait for what will never come */
@@ -622,6 +636,37 @@ static int unwind(fern_hub *hub, double deadline)
     return (int)hub->alive_all;
 }
 
+/* The caller parks until `thread` has ended and its links have run. */
+static void see_through(const fern_thread *thread, double deadline)
+{
+    fern_shield_open();
+    int rc = fern_thread_join((fern_thread *)thread, deadline);
+    while (rc == 0 && !thread->retired && fern_now() < deadline)
+        rc = fern_yield();
+    fern_shield_close();
+}
+
+int fern_hub_finish(fern_hub *hub, fern_thread *thread, double deadline)
+{
+    FERN_ASSERT(thread != hub->current && thread != hub->main);
+    fern_thread_ref(thread);
+    fern_thread_kill(thread);
+    if (hub->current)
+        see_through(thread, deadline);
+    while (!hub->current && !thread->retired && fern_now() < deadline)
+        run_host(hub, deadline);
+    bool abandoned = !thread->retired;
+    if (abandoned)
+        fern_thread_abandon(thread);
+    fern_thread_unref(thread);
+    return abandoned;
+}
+
+void fern_hub_report(fern_hub *hub)
+{
+    fern_report_now(hub);
+}
+
 int fern_hub_close(fern_hub *hub, double deadline)
 {
     FERN_ASSERT(hub == fern_hub_here && hub->current == hub->main);
@@ -631,6 +676,7 @@ int fern_hub_close(fern_hub *hub, double deadline)
     while (!fern_list_empty(&hub->threads))
         fern_thread_abandon(fern_list_entry(hub->threads.next, fern_thread, all));
     fern_report_forget(hub);
+    forget_kept(hub);
     fern_io_close_all(hub);
     if (hub->grave_full)
         fern_context_drop(&hub->grave);

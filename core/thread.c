@@ -311,9 +311,13 @@ void fern_thread_abandon(fern_thread *thread)
         return;
     }
     fern_interrupt_clear(thread);
+    if (!thread->ended) {
+        thread->outcome = FERN_KILLED;
+        thread->rc = -ECANCELED;
+    }
     thread->killed = thread->ended = thread->retired = true;
-    thread->outcome = FERN_KILLED;
-    thread->rc = -ECANCELED;
+    fern_locals_drop(thread);
+    fern_wake_all(&thread->waiters, 0);
     fern_thread_leave_pool(thread);
     fern_list_remove(&thread->all);
     hub->alive_all--;

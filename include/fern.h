@@ -106,6 +106,16 @@ FERN_API void fern_hub_unhold(fern_hub *hub);
    that wait for the caller has ended. Returns 0, or an error as above. */
 FERN_API int fern_hub_waitall(fern_hub *hub, double deadline);
 
+/* Parks; on a host's stack, which cannot, it runs the host's loop instead.
+   Kill `thread`, which is neither the caller nor the main thread, and wait for
+   its end, whatever interrupts the caller. At `deadline` it is abandoned as it
+   stands: it never runs again. Returns 0, or 1 if it was abandoned. */
+FERN_API int fern_hub_finish(fern_hub *hub, fern_thread *thread, double deadline);
+
+/* May park. Tell of the errors that nobody has asked for now, not when their
+   second is over: what they need is about to go. */
+FERN_API void fern_hub_report(fern_hub *hub);
+
 /* Any context, signal handlers included: make the hub wake its main thread
    with `rc` (negative) when next it runs; a main thread that is not parked
    gets it at its next parking call. On the hub's OS thread, 0 takes it back. */
@@ -137,7 +147,7 @@ FERN_API int fern_hub_keep(fern_hub *hub, const void *key, void *value,
 FERN_API void *fern_hub_kept(fern_hub *hub, const void *key);
 
 /* Call `fn` for every thread that has not ended, oldest first, until it
-   returns false. It must not park, spawn or kill. */
+   returns false. It must not park or spawn, but may kill that thread. */
 FERN_API void fern_hub_each(fern_hub *hub,
                             bool (*fn)(fern_thread *thread, void *arg), void *arg);
 
@@ -491,6 +501,9 @@ typedef struct fern_crew_options {
    without a hub. */
 FERN_API int fern_crew_new(const fern_crew_options *options, fern_crew **out);
 FERN_API void fern_crew_close(fern_crew *crew);
+
+/* Hand out no workers from now on; those that are there go on. */
+FERN_API void fern_crew_stop(fern_crew *crew);
 
 /* The worker that has been idle for the shortest time, or a new one. Never
    parks. Returns 0, or what fern_spawn or options.open return. */

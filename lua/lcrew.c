@@ -148,14 +148,21 @@ static void tell_lost(struct lcrew *crew)
     crew->lost = 0;
 }
 
-void lcrew_close(lfern *fern)
+void lcrew_stop(lfern *fern)
+{
+    if (fern->crew && fern->crew->crew)
+        fern_crew_stop(fern->crew->crew);
+}
+
+void lcrew_close(lfern *fern, bool tell)
 {
     if (!fern->crew || !fern->crew->crew)
         return;
     fern_crew *crew = fern->crew->crew;
     fern->crew->crew = NULL;
     fern_crew_close(crew);
-    tell_lost(fern->crew);
+    if (tell)
+        tell_lost(fern->crew);
 }
 
 int lcrew_take(lua_State *L, lfern *fern, fern_worker **out)

@@ -215,30 +215,66 @@ static void tell_unbegun(lfern *fern)
             unbegun.count == 1 ? "" : " and elsewhere");
 }
 
+static bool kill_ours(fern_thread *thread, void *arg)
+{
+    if (is_ours(thread, arg) && thread != fern_current())
+        fern_thread_kill(thread);
+    return true;
+}
+
+struct found {
+    lfern *fern;
+    fern_thread *thread;
+};
+
 static bool find_ours(fern_thread *thread, void *arg)
 {
-    lfern *fern = *(lfern **)arg;
-    if (thread == fern_hub_main(fern->hub) || !is_ours(thread, fern))
+    struct found *found = arg;
+    if (!is_ours(thread, found->fern) || thread == fern_current())
         return true;
-    *(fern_thread **)arg = fern_thread_ref(thread);
+    found->thread = fern_thread_ref(thread);
     return false;
 }
 
-/* The hub goes on: only this state's threads end. */
+/* The hub goes on: only this state's threads end, and what is left of their
+   errors is told, for the hub must not find anything of ours later. */
 static void unwind_ours(lfern *fern, double deadline)
 {
+    fern_hub_each(fern->hub, kill_ours, fern);
     for (;;) {
-        union { lfern *fern; fern_thread *thread; } found = { .fern = fern };
-        void *arg = &found;
-        fern_hub_each(fern->hub, find_ours, arg);
-        if ((void *)found.thread == (void *)fern)
-            return;
-        fern_thread_kill(found.thread);
-        int rc = fern_thread_join(found.thread, deadline);
+        struct found found = { .fern = fern };
+        fern_hub_each(fern->hub, find_ours, &found);
+        if (!found.thread)
+            break;
+        fern_hub_finish(fern->hub, found.thread, deadline);
         fern_thread_unref(found.thread);
-        if (rc < 0)
-            return;
     }
+    fern_hub_report(fern->hub);
+}
+
+/* What binds us to the hub goes. */
+static void leave_hub(lfern *fern)
+{
+    fern_thread *main = fern->main ? fern->main->thread : NULL;
+    if (main) {
+        fern->main->thread = NULL;
+        fern_thread_adopt(main, NULL, NULL);
+        fern_thread_unref(main);
+    }
+    if (fern->owns_hub) {
+        lsignal_close(fern);
+        lend_main = NULL;
+    }
+}
+
+void lend_hub_closes(void *fern_of_state)
+{
+    lfern *fern = fern_of_state;
+    bool forked = fern_hub_forked(fern->hub);
+    leave_hub(fern);
+    fern->closing = true;
+    lcrew_close(fern, !forked);
+    fern->hub = NULL;
 }
 
 void lend_close(lua_State *L, lfern *fern)
@@ -248,24 +284,18 @@ void lend_close(lua_State *L, lfern *fern)
         return;
     fern->closing = true;
     double deadline = fern_now() + LIMIT;
-    if (!fern_hub_forked(fern->hub)) {
+    bool forked = fern_hub_forked(fern->hub);
+    lcrew_stop(fern);           /* the end of one function begins no other */
+    if (!forked) {
         tell_unbegun(fern);
         if (!fern->owns_hub)
             unwind_ours(fern, deadline);
     }
-    fern_thread *main = fern->main ? fern->main->thread : NULL;
-    if (fern->main)
-        fern->main->thread = NULL;
-    if (main) {
-        fern_thread_adopt(main, NULL, NULL);
-        fern_thread_unref(main);
-    }
-    if (fern->owns_hub) {
-        lsignal_close(fern);
-        lend_main = NULL;
+    fern_hub_keep(fern->hub, fern, NULL, NULL);
+    leave_hub(fern);
+    if (fern->owns_hub)
         fern_hub_close(fern->hub, deadline);
-    }
-    lcrew_close(fern);
+    lcrew_close(fern, !forked);
     fern->hub = NULL;
 }
 

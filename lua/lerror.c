@@ -160,6 +160,17 @@ static _Noreturn void raise_deadlock(lua_State *L)
     __builtin_unreachable();
 }
 
+static void raise_deadlk(lua_State *L)
+{
+    if (!fern_hub_current())
+        luaL_error(L, "fern is closed");
+    if (!fern_current())
+        luaL_error(L, "cannot park here: this is the host's stack, not a green thread's");
+    if (fern_current() == fern_hub_main(fern_hub_current()))
+        raise_deadlock(L);
+    luaL_error(L, "a green thread cannot wait for itself");
+}
+
 _Noreturn void lfern_raise_timeout(lua_State *L)
 {
     lua_pushnil(L);
@@ -188,9 +199,7 @@ _Noreturn void lfern_raise(lua_State *L, int rc)
         lua_error(L);
         break;
     case -EDEADLK:
-        if (fern_current() && fern_current() == fern_hub_main(fern_hub_current()))
-            raise_deadlock(L);
-        luaL_error(L, "a green thread cannot wait for itself");
+        raise_deadlk(L);
         break;
     case -EINTR:
         lsignal_raise(L);

@@ -64,11 +64,16 @@ static void open_hub(lua_State *L, lfern *fern)
     fern->hub = fern_hub_current();
     fern->owns_hub = !fern->hub;
     fern->closing = false;
-    if (fern->hub)
-        return;
-    int rc = fern_hub_open(NULL, &fern->hub);
+    int rc = fern->hub ? 0 : fern_hub_open(NULL, &fern->hub);
     if (rc < 0)
         luaL_error(L, "fern: cannot open a hub: %s", fern_error_message(rc));
+    rc = fern_hub_keep(fern->hub, fern, fern, lend_hub_closes);
+    if (rc == 0)
+        return;
+    if (fern->owns_hub)
+        fern_hub_close(fern->hub, 0);
+    fern->hub = NULL;
+    luaL_error(L, "not enough memory");
 }
 
 /* The main thread's box stands for the main Lua state. */

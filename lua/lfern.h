@@ -188,7 +188,8 @@ LFERN_PRIVATE void lsignal_close(lfern *fern);
 /* Raise "interrupted!" with the traceback of the thread that was running. */
 LFERN_PRIVATE _Noreturn void lsignal_raise(lua_State *L);
 LFERN_PRIVATE void lpool_open(lua_State *L);
-LFERN_PRIVATE void lcrew_close(lfern *fern);
+LFERN_PRIVATE void lcrew_stop(lfern *fern);
+LFERN_PRIVATE void lcrew_close(lfern *fern, bool tell);
 LFERN_PRIVATE void lfuture_open(lua_State *L);
 LFERN_PRIVATE void lexecutor_open(lua_State *L);
 LFERN_PRIVATE void lnet_open(lua_State *L);
@@ -197,6 +198,9 @@ LFERN_PRIVATE void lnet_open(lua_State *L);
 
 /* Unwind every thread of this Lua state, and close the hub if it is ours. */
 LFERN_PRIVATE void lend_close(lua_State *L, lfern *fern);
+
+/* The hub, which is somebody else's, closes before this Lua state does. */
+LFERN_PRIVATE void lend_hub_closes(void *fern);
 
 /* That of the Lua state whose main thread is this OS thread's, or NULL. */
 LFERN_PRIVATE extern __thread lfern *lend_main;

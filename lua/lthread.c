@@ -159,7 +159,8 @@ static int outcome_of(int status)
 {
     if (status == LUA_OK)
         return 0;
-    return fern_thread_killed(fern_current()) ? -ECANCELED : FERN_ERAISED;
+    fern_thread *self = fern_current();         /* NULL in measure_depth */
+    return self && fern_thread_killed(self) ? -ECANCELED : FERN_ERAISED;
 }
 
 /* Nothing protects us here: Lua keeps this very text, so nothing is allocated. */
@@ -906,8 +907,10 @@ static void measure_depth(lua_State *L, lfern *fern)
     lthread box = { .fern = fern, .L = lua_newthread(L) };
     noted_frame = NULL;
     lua_pushcfunction(box.L, lfern_traceback);
-    if (luaL_loadstring(box.L, "local note = ... note()") != LUA_OK)
+    if (luaL_loadstring(box.L, "local note = ... note()") != LUA_OK) {
+        lua_xmove(box.L, L, 1);
         lua_error(L);
+    }
     lua_pushcfunction(box.L, note_frame);
     lthread_call(&box);
     lua_pop(L, 1);

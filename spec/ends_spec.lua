@@ -19,8 +19,8 @@ local environment = ("export FERN_PARKED=%d; "):format(THREADS)
 -- its exit code, and whether all was closed (nil if there is no such line).
 local function park_and(text)
   local output, code = script.run_text(environment, PARK .. text)
-  local closed, opened = output:match("closed (%d+)%.?0? of (%d+)\n")
-  output = output:gsub("closed %d+%.?0? of %d+\n", "")
+  local closed, opened = output:match("closed (%d+) of (%d+)\n")
+  output = output:gsub("closed %d+ of %d+\n", "")
   if not closed then return output, code, nil end
   assert.is_true(tonumber(opened) > THREADS)
   return output, code, closed == opened or closed .. " of " .. opened

@@ -318,6 +318,29 @@ describe("at a script's end", function()
     assert.equal(0, code)
   end)
 
+  it("a forked child can end while workers wait, run and are held", function()
+    local output, code = script.run_text("", [[
+      local fern = require "fern"
+      local unix = require "spec.support.unix"
+      local pool, executor, futures = fern.pool(3), fern.executor { max_workers = 2 }, {}
+      for i = 1, 5 do futures[i] = executor:submit(function() fern.sleep(0.01) return i end) end
+      local next_item = pool:imap(function(x) fern.sleep(0) return x end, { 1, 2, 3, 4, 5 })
+      next_item()
+      local pid = unix.fork()
+      if pid == 0 then
+        assert(not pcall(futures[1].result, futures[1]))
+        assert(not pcall(pool.spawn, pool, print))
+        os.exit(7, true)
+      end
+      print(unix.wait(pid))
+      for i = 1, 5 do io.write(futures[i]:result(), " ") end
+      print(next_item())
+      executor:shutdown()
+    ]])
+    assert.equal("exit\t7\n1 2 3 4 5 2\n", output)
+    assert.equal(0, code)
+  end)
+
   it("functions that never began are told of", function()
     local output = script.run_text("", [[
       local fern = require "fern"

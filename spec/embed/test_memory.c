@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
-   Out of memory at every allocation, in C: whatever is done with the core is
+   test_memory: out of memory at every allocation, in C: whatever is done with the core is
    done again and again, with the first allocation failing, then the second,
    and so on. It succeeds, or says -ENOMEM with nothing held; threads go on, and
    (under a sanitizer or Valgrind) nothing leaks. libev's own allocations are

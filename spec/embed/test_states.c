@@ -10,6 +10,12 @@
 #include <lualib.h>
 #include <pthread.h>
 
+#if __has_include(<ev.h>)
+#include <ev.h>
+#else
+#include <libev/ev.h>
+#endif
+
 int luaopen_fern_core(lua_State *L);
 
 #define LUA(...) #__VA_ARGS__
@@ -225,6 +231,145 @@ TEST(a_c_thread_may_run_a_lua_state)
     lua_close(states[0]);
     lua_close(states[1]);
     CHECK_EQUAL(fern_hub_close(hub, fern_now() + 5), 0);
+}
+
+static const char unwinds[] = LUA(
+    fern = require "fern"
+    for i = 1, 10 do
+        fern.spawn(function()
+            local _ <close> = setmetatable({}, { __close = function()
+                fern.sleep(0.001)
+                unwound = (unwound or 0) + 1
+            end })
+            fern.sleep(1000)
+        end)
+    end
+);
+
+static int unwound_in(lua_State *L)
+{
+    lua_getglobal(L, "unwound");
+    int unwound = (int)lua_tointeger(L, -1);
+    lua_pop(L, 1);
+    return unwound;
+}
+
+TEST(a_hub_may_be_closed_before_its_states)
+{
+    CHECK_EQUAL(fern_hub_open(NULL, &hub), 0);
+    lua_State *L = new_state();
+    run(L, unwinds);
+    fern_yield();
+    CHECK_EQUAL(fern_hub_close(hub, fern_now() + 5), 0);
+    CHECK_EQUAL(unwound_in(L), 10);
+    CHECK(luaL_dostring(L, "fern.sleep(0)") != LUA_OK);
+    CHECK(strstr(lua_tostring(L, -1), "fern is closed") != NULL);
+    lua_close(L);
+}
+
+TEST(the_state_that_opened_the_hub_may_be_closed_before_others)
+{
+    lua_State *a = new_state(), *b = new_state();
+    run(a, unwinds);            /* opens the hub */
+    run(b, unwinds);
+    run(b, "fern.sleep(0)");
+    CHECK_EQUAL(fern_hub_alive(fern_hub_current()), 20);
+    lua_close(a);
+    CHECK(fern_hub_current() == NULL);
+    CHECK_EQUAL(unwound_in(b), 10);
+    CHECK(luaL_dostring(b, "fern.spawn(print)") != LUA_OK);
+    CHECK(strstr(lua_tostring(b, -1), "fern is closed") != NULL);
+    lua_close(b);
+}
+
+static void errors_of_a_closed_state(void *arg)
+{
+    CHECK_EQUAL(fern_hub_open(NULL, &hub), 0);
+    lua_State *a = new_state(), *b = new_state();
+    run(a, "fern = require 'fern' fern.spawn(error, 'of a', 0) fern.sleep(0)");
+    run(b, "fern = require 'fern' fern.spawn(error, 'of b', 0) fern.sleep(0)");
+    lua_close(a);
+    CHECK_EQUAL(fern_sleep(fern_now() + 1.2), 0);
+    lua_close(b);
+    CHECK_EQUAL(fern_hub_close(hub, fern_now() + 5), 0);
+    (void)arg;
+}
+
+TEST(errors_that_nobody_asked_for_are_told_before_their_state_is_gone)
+{
+    struct test_child child;
+    test_in_child(errors_of_a_closed_state, NULL, &child);
+    CHECK_EQUAL(child.status, 0);
+    CHECK(strstr(child.text, "failed: of a") != NULL);
+    CHECK(strstr(child.text, "failed: of b") != NULL);
+}
+
+TEST(what_does_not_end_with_its_state_never_runs_again)
+{
+    int stop = 0;
+    fern_thread *joined = NULL;
+    CHECK_EQUAL(fern_hub_open(NULL, &hub), 0);
+    lua_State *L = new_state();
+    run(L, LUA(
+        fern = require "fern"
+        fern.spawn(function() while true do fern.shield(fern.sleep, 0.01) end end)
+        fern.spawn(fern.shield, fern.sleep, 1000)
+        fern.sleep(0)
+    ));
+    CHECK_EQUAL(fern_spawn(take_turns, &stop, NULL, &joined), 0);
+    lua_close(L);
+    CHECK_EQUAL(fern_hub_alive(hub), 1);
+    CHECK_EQUAL(fern_sleep(fern_now() + 0.05), 0);
+    stop = 1;
+    CHECK_EQUAL(fern_thread_join(joined, FERN_NEVER), 0);
+    fern_thread_unref(joined);
+    CHECK_EQUAL(fern_hub_close(hub, fern_now() + 5), 0);
+}
+
+static struct ev_loop *host;
+
+static lua_State *new_hosted_state(void)
+{
+    host = ev_loop_new(EVFLAG_AUTO);
+    fern_hub_options options = { .loop = host };
+    CHECK_EQUAL(fern_hub_open(&options, &hub), 0);
+    return new_state();
+}
+
+TEST(a_state_runs_on_a_hosts_loop)
+{
+    lua_State *L = new_hosted_state();
+    run(L, "fern = require 'fern' fern.spawn(function() for i = 1, 3 do fern.sleep(0.001) end done = 42 end)");
+    ev_run(host, 0);
+    CHECK_EQUAL(run(L, "return done"), 42);
+    CHECK(luaL_dostring(L, "fern.sleep(1)") != LUA_OK);
+    CHECK(strstr(lua_tostring(L, -1), "cannot park here") != NULL);
+    lua_close(L);
+    CHECK_EQUAL(fern_hub_close(hub, fern_now() + 5), 0);
+    ev_loop_destroy(host);
+}
+
+TEST(a_state_with_parked_threads_may_be_closed_on_a_hosts_loop)
+{
+    lua_State *L = new_hosted_state();
+    run(L, unwinds);
+    ev_run(host, EVRUN_NOWAIT);
+    CHECK_EQUAL(fern_hub_alive(hub), 10);
+    lua_close(L);
+    CHECK_EQUAL(fern_hub_alive(hub), 0);
+    CHECK_EQUAL(fern_hub_close(hub, fern_now() + 5), 0);
+    ev_loop_destroy(host);
+}
+
+TEST(a_hub_on_a_hosts_loop_may_be_closed_before_its_states)
+{
+    lua_State *L = new_hosted_state();
+    run(L, unwinds);
+    ev_run(host, EVRUN_NOWAIT);
+    CHECK_EQUAL(fern_hub_close(hub, fern_now() + 5), 0);
+    CHECK_EQUAL(unwound_in(L), 10);
+    lua_close(L);
+    ev_loop_destroy(host);
 }
 
 TEST_MAIN
