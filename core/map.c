@@ -13,6 +13,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+enum { BURST = 16 };
+
 struct fern_map {
     fern_map_options options;
     fern_job item, feed_job;
@@ -23,6 +25,8 @@ struct fern_map {
     fern_list over;             /* if not ordered: ended, not taken */
     size_t ahead;               /* items started and not taken */
     size_t flying;              /* items started and not over */
+    size_t fresh, burst;        /* started since the feeder last let them begin; at most */
+    bool quick;                 /* some of those have ended without waiting */
     fern_list consumers;        /* threads in next */
     fern_thread *pusher;        /* waits for a slot; NULL: nobody does */
     fern_worker *feeder;        /* NULL once all that it had to say is told */
@@ -91,6 +95,7 @@ static void item_over(fern_worker *worker)
 {
     fern_map *map = worker->job->arg;
     map->flying--;
+    map->quick = true;
     if (!map->options.ordered) {
         fern_list_remove(&worker->node);
         fern_list_append(&map->over, &worker->node);
@@ -126,9 +131,23 @@ static int take_slot(fern_map *map)
     return rc;
 }
 
+/* Items that end at once need no more workers than this, however large the
+   pool: after so many the feeder lets them run. As long as they all wait for
+   something, each burst is twice the last one. */
+static int let_begin(fern_map *map)
+{
+    if (++map->fresh <= map->burst)
+        return fern_heed_interrupts();
+    map->quick = false;
+    int rc = fern_yield();
+    map->burst = map->quick ? BURST : 2 * map->burst;
+    map->fresh = 1;
+    return rc;
+}
+
 int fern_map_push(fern_map *map, fern_worker *worker)
 {
-    int rc = fern_heed_interrupts();
+    int rc = let_begin(map);
     if (rc < 0)
         return rc;
     rc = take_slot(map);
@@ -192,6 +211,7 @@ int fern_map_new(const fern_map_options *options, fern_map **out)
         .file = options->file, .line = options->line,
     };
     map->refs = 1;
+    map->burst = BURST;
     fern_pool_ref(options->pool);
     fern_list_init(&map->items);
     fern_list_init(&map->over);

@@ -21,7 +21,10 @@ static const char mark = 0;
 static lexecutor *check_executor(lua_State *L, int arg)
 {
     lexecutor *self = lcrew_marked(L, arg, sizeof *self, &mark);
-    return self ? self : luaL_checkudata(L, arg, LEXECUTOR);
+    if (!self)
+        self = luaL_checkudata(L, arg, LEXECUTOR);
+    luaL_argcheck(L, self->executor, arg, "the executor has been finalized");
+    return self;
 }
 
 static lexecutor *check_open(lua_State *L, int arg)
@@ -169,7 +172,7 @@ static int executor_close(lua_State *L)
 
 static int executor_gc(lua_State *L)
 {
-    lexecutor *self = check_executor(L, 1);
+    lexecutor *self = luaL_checkudata(L, 1, LEXECUTOR);
     if (self->executor)
         fern_executor_unref(self->executor);
     self->executor = NULL;

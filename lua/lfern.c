@@ -89,6 +89,7 @@ static void open_main(lua_State *L, lfern *fern)
     box->L = fern->L;
     box->thread = fern_thread_ref(main);
     fern->main = box;
+    fern->heard = UINT64_MAX;   /* never yet */
     lend_main = fern;
     fern_thread_adopt(main, &lthread_host, box);
     lsignal_open(L, fern);

@@ -8,10 +8,13 @@
 
 enum { DEFAULT_SIZE = 1000 };
 
-/* The box holds one reference to the pool. */
+/* The box holds one reference to the pool, until it is finalized: older
+   objects may still have it. */
 fern_pool *lpool_check(lua_State *L, int arg)
 {
-    return *(fern_pool **)luaL_checkudata(L, arg, LPOOL);
+    fern_pool *pool = *(fern_pool **)luaL_checkudata(L, arg, LPOOL);
+    luaL_argcheck(L, pool, arg, "the pool has been finalized");
+    return pool;
 }
 
 /* ---- methods ---- */

@@ -140,7 +140,7 @@ describe("Ctrl-C", function()
     local output, code = run [[
       interrupt_later()
       local ok, err = pcall(fern.sleep, 60)
-      print(ok, err, fern.spawn(function() fern.sleep(0) return "goes on" end):wait())
+      print(ok, err:sub(1, 12), fern.spawn(function() fern.sleep(0) return "goes on" end):wait())
       io.stdout:flush()
       interrupt()
       work()
@@ -201,7 +201,7 @@ describe("SIGPIPE", function()
     local output, code = run [[
       local reader, writer = unix.pipe()
       unix.close(reader)
-      print(select(2, unix.write(writer, "x")))
+      print((select(2, unix.write(writer, "x"))))
       local pipe = io.popen("exit 0", "w")
       repeat local ok, err = pipe:write(("x"):rep(1e5)) until not ok or print "again"
       print "goes on"

@@ -349,6 +349,19 @@ TEST(a_state_runs_on_a_hosts_loop)
     ev_loop_destroy(host);
 }
 
+TEST(a_state_does_everything_on_a_hosts_loop)
+{
+    lua_State *L = new_hosted_state();
+    lua_pushstring(L, everything);
+    lua_setglobal(L, "everything");
+    run(L, "fern = require 'fern' fern.spawn(function() sum = load(everything)() end)");
+    ev_run(host, 0);            /* returns when all is done */
+    CHECK_EQUAL(run(L, "return sum"), 5050);
+    lua_close(L);
+    CHECK_EQUAL(fern_hub_close(hub, fern_now() + 5), 0);
+    ev_loop_destroy(host);
+}
+
 TEST(a_state_with_parked_threads_may_be_closed_on_a_hosts_loop)
 {
     lua_State *L = new_hosted_state();

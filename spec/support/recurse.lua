@@ -1,0 +1,3 @@
+-- SPDX-License-Identifier: MIT
+-- recurse: for dofile that never ends.
+recurse()
