@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
-   executor: futures, run by at most so many workers. A future that finds all
-   of them busy stands in the backlog; a worker that has finished one takes
-   the next from there, and goes when there is none. A future that was given
+   executor: futures, run by at most so many workers. A future that was given
    to a worker stands among the given ones until its run begins: it can still
-   be cancelled. */
+   be cancelled. Those after it stand in the backlog; a worker that has
+   finished one takes the next from there, and goes when there is none. Only
+   when all that were given have begun, and so wait for something, are more
+   workers taken: what ends at once needs no thousand of them. */
 #ifndef FERN_EXECUTOR_H
 #define FERN_EXECUTOR_H
 

@@ -671,8 +671,8 @@ FERN_API const char *fern_executor_place(const fern_executor *executor, int *lin
 FERN_API int fern_executor_submit(fern_executor *executor, fern_future *future);
 
 /* The same in steps, for workers whose data is loaded by the submitter. `take`
-   returns 1 and a worker to be loaded, 0 if all are busy, or an error as
-   above. Then `start` the future on that worker, or `untake` it; or `queue`
+   returns 1 and a worker to be loaded, 0 if the future is to be queued, or an
+   error as above. Then `start` the future on that worker, or `untake` it; or `queue`
    the future. */
 FERN_API int fern_executor_take(fern_executor *executor, fern_worker **out);
 FERN_API void fern_executor_start(fern_executor *executor, fern_worker *worker,
@@ -680,7 +680,7 @@ FERN_API void fern_executor_start(fern_executor *executor, fern_worker *worker,
 FERN_API void fern_executor_untake(fern_executor *executor, fern_worker *worker);
 FERN_API void fern_executor_queue(fern_executor *executor, fern_future *future);
 
-/* What would `take` say? 0: there is one; 1: all are busy; -ESHUTDOWN. */
+/* What would `take` say? 0: there is a worker; 1: queue it; -ESHUTDOWN. */
 FERN_API int fern_executor_full(const fern_executor *executor);
 
 /* Refuse new futures from now on; cancel those that have not begun, if
@@ -693,8 +693,8 @@ FERN_API int fern_executor_wait(fern_executor *executor, double deadline);
 
 typedef struct fern_executor_stats {
     size_t max_workers;
-    size_t running;             /* workers that have a future */
-    size_t backlog;             /* futures that wait for one */
+    size_t running;             /* futures that run, or will without waiting for another */
+    size_t backlog;             /* the others */
     bool shut;
 } fern_executor_stats;
 FERN_API void fern_executor_inspect(const fern_executor *executor,

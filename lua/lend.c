@@ -313,10 +313,6 @@ static int sentinel_gc(lua_State *L)
     if (!fern)
         return 0;
     lend_close(L, fern);
-    lplace_free(fern);
-    free(fern->free_slots);
-    fern->free_slots = NULL;
-    fern->free_count = fern->slots = 0;
     return 0;
 }
 

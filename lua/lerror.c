@@ -100,6 +100,7 @@ void lfern_enter(lua_State *L)
             luaL_error(L, "%s", text);
         }
     }
+    lstress_wait(L);
     fern_park_at(L);
     lend_before_wait();
 }

@@ -4,6 +4,7 @@
    thread's, ours to close if nobody had opened one. */
 #include "lfern.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static const char fern_key = 0;
@@ -36,10 +37,25 @@ static int new_weak_table(lua_State *L)
     return luaL_ref(L, LUA_REGISTRYINDEX);
 }
 
+/* The oldest of our objects, and so the last to be finalized. */
+static int fern_gc(lua_State *L)
+{
+    lfern *fern = lua_touserdata(L, 1);
+    lplace_free(fern);
+    free(fern->free_slots);
+    fern->free_slots = NULL;
+    fern->free_count = fern->slots = 0;
+    return 0;
+}
+
 static lfern *new_fern(lua_State *L)
 {
     lfern *fern = lua_newuserdatauv(L, sizeof *fern, 0);
     memset(fern, 0, sizeof *fern);
+    lua_createtable(L, 0, 1);
+    lua_pushcfunction(L, fern_gc);
+    lua_setfield(L, -2, "__gc");
+    lua_setmetatable(L, -2);
     fern->on_error = LUA_NOREF;
     fern->thread_meta = LUA_NOREF;
     fern->module = LUA_NOREF;
@@ -48,6 +64,7 @@ static lfern *new_fern(lua_State *L)
     lua_pop(L, 1);
     fern->extras = new_weak_table(L);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &fern_key);
+    lstress_open(L);
     return fern;
 }
 

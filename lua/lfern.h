@@ -175,6 +175,16 @@ FERN_API extern const fern_host lthread_host;
 
 FERN_API int luaopen_fern_core(lua_State *L);
 
+/* ---- the build for `make stress` (lstress.c) ---- */
+
+#ifdef FERN_STRESS
+LFERN_PRIVATE void lstress_open(lua_State *L);
+LFERN_PRIVATE void lstress_wait(lua_State *L);
+#else
+#define lstress_open(L) ((void)0)
+#define lstress_wait(L) ((void)0)
+#endif
+
 /* ---- what each file opens: pushes nothing, adds to the table on top ---- */
 
 LFERN_PRIVATE void lthread_open(lua_State *L);

@@ -8,7 +8,7 @@ static fern_hub *hub;
 static fern_crew *crew;
 static fern_executor *executor;
 
-enum { FUTURES = 20 };
+enum { FUTURES = 20, MANY = 1000 };
 
 static fern_future futures[FUTURES];
 static int running, most_running, order[FUTURES], ran, dropped, lost;
@@ -103,6 +103,60 @@ TEST(no_more_workers_than_asked_for_and_in_order)
         CHECK_EQUAL(futures[i].result, 3);
     }
     check_stats(0, 0);
+    close_executor();
+}
+
+static size_t workers(void)
+{
+    fern_crew_stats stats;
+    fern_crew_inspect(crew, &stats);
+    return stats.workers;
+}
+
+static int count_only(fern_future *future, void *data)
+{
+    (void)future;
+    (void)data;
+    ran++;
+    return 0;
+}
+
+static int gather(fern_future *future, void *data)
+{
+    (void)data;
+    if (++running > most_running)
+        most_running = running;
+    int rc = fern_sleep(fern_now() + 0.05);
+    running--;
+    return rc < 0 ? rc : count_only(future, NULL);
+}
+
+static void submit_many(int (*run)(fern_future *, void *))
+{
+    static fern_future many[MANY];
+    for (int i = 0; i < MANY; i++) {
+        fern_future_init(&many[i], run);
+        CHECK_EQUAL(fern_executor_submit(executor, &many[i]), 0);
+    }
+    check_stats(MANY, 0);
+    CHECK_EQUAL(fern_executor_wait(executor, FERN_NEVER), 0);
+    CHECK_EQUAL(ran, MANY);
+}
+
+TEST(quick_futures_need_few_workers)
+{
+    open_executor(MANY);
+    submit_many(count_only);
+    CHECK(workers() < MANY / 5);
+    close_executor();
+}
+
+TEST(futures_that_wait_get_all_workers)
+{
+    open_executor(MANY);
+    submit_many(gather);
+    CHECK_EQUAL(most_running, MANY);
+    CHECK_EQUAL(workers(), MANY);
     close_executor();
 }
 

@@ -192,6 +192,33 @@ TEST(no_more_than_the_pools_size_is_ahead)
     close_map();
 }
 
+TEST(quick_items_need_few_workers)
+{
+    open_map(1000, 2000, true, square);
+    for (int i = 1; i <= 2000; i++)
+        CHECK_EQUAL(next(), i * i);
+    CHECK(slates < 100);
+    close_map();
+}
+
+static int gather(fern_worker *worker)
+{
+    if (++running > most_running)
+        most_running = running;
+    int rc = fern_sleep(fern_now() + 0.05);
+    running--;
+    return rc < 0 ? rc : square(worker);
+}
+
+TEST(items_that_wait_fill_the_pool)
+{
+    open_map(1000, 1000, true, gather);
+    for (int i = 1; i <= 1000; i++)
+        CHECK_EQUAL(next(), i * i);
+    CHECK_EQUAL(most_running, 1000);
+    close_map();
+}
+
 TEST(a_failed_item_fails_at_its_place)
 {
     open_map(2, 5, true, fail_third);
