@@ -516,6 +516,9 @@ end)
 
 describe("connect", function()
   it("finds a host by its name", function()
+    if not os.execute("getent hosts localhost >/dev/null") then
+      return pending("this system does not know the name localhost")
+    end
     local listener <close> = assert(net.listen("127.0.0.1", 0))
     local _, port = listener:address()
     local client = assert(net.connect("localhost", tostring(port), { timeout = SOON }))
@@ -523,8 +526,11 @@ describe("connect", function()
   end)
 
   it("tells that nobody listens", function()
-    check_failure("connection refused", "ECONNREFUSED", net.connect("127.0.0.1", 1))
-    check_failure("connection refused", "ECONNREFUSED", net.connect("127.0.0.1", 1, { timeout = SOON }))
+    local listener = assert(net.listen("127.0.0.1", 0))
+    local _, port = listener:address()
+    listener:close()
+    check_failure("connection refused", "ECONNREFUSED", net.connect("127.0.0.1", port))
+    check_failure("connection refused", "ECONNREFUSED", net.connect("127.0.0.1", port, { timeout = SOON }))
   end)
 
   it("tells that there is no such host", function()
