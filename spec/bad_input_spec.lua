@@ -286,6 +286,7 @@ describe("a thread", function()
   end)
 
   it("may be one of ten thousand that are killed in whatever state", function()
+    local many = os.getenv "FLAVOUR" == "tsan" and 1000 or 10000        -- TSan counts them as OS threads
     local closed, threads = 0, {}
     local function work(wait, ...)
       local _ <close> = setmetatable({}, { __close = function() closed = closed + 1 end })
@@ -301,15 +302,15 @@ describe("a thread", function()
       function() return fern.spawn_after(60, error, "never") end,
       function() return fern.spawn(math.abs, 1) end,
     }
-    for i = 1, 10000 do threads[i] = states[i % #states + 1]() end
+    for i = 1, many do threads[i] = states[i % #states + 1]() end
     fern.sleep(0)
-    for i = 1, 10000, #states do threads[#threads + 1] = states[i % 6 + 1]() end   -- some that never begin
+    for i = 1, many, #states do threads[#threads + 1] = states[i % 6 + 1]() end   -- some that never begin
     for _, thread in ipairs(threads) do thread:kill() end
     for i, thread in ipairs(threads) do
       local ok = thread:join()
-      assert.are.equal(i <= 10000 and i % #states + 1 == #states, ok)
+      assert.are.equal(i <= many and i % #states + 1 == #states, ok)
     end
-    assert.is_true(closed > 7000, closed)
+    assert.is_true(closed >= many // 7 * 5, closed)
     endless:kill()
   end)
 end)

@@ -11,8 +11,9 @@ local fern = require "fern"
 parked.spawn(tonumber(os.getenv "FERN_PARKED"))
 ]]
 
--- As many as the issue of a slow tool allows.
-local THREADS = os.getenv "FLAVOUR" == "valgrind" and 100 or 1000
+-- There are two seconds to unwind them: with a slow tool there are fewer.
+local flavour = os.getenv "FLAVOUR"
+local THREADS = (flavour == "valgrind" or flavour == "tsan") and 100 or 1000
 local environment = ("export FERN_PARKED=%d; "):format(THREADS)
 
 -- Runs PARK and then `text`. Returns what it wrote without the counted line,

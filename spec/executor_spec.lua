@@ -95,7 +95,7 @@ describe("an executor", function()
   it("counts for nothing once its work is done", function()
     local executor = fern.executor()
     for i = 1, 20 do executor:submit(nap, i) end
-    assert.equal(true, fern.waitall(1))
+    assert.equal(true, fern.waitall(10))
     assert.equal("fern.executor (0 of 1000 running, 0 in the backlog)", tostring(executor))
   end)
 
@@ -173,11 +173,15 @@ describe("shutdown", function()
   end)
 
   it("gives up at its time limit", function()
-    local executor = fern.executor()
-    local future = executor:submit(function() fern.sleep(0.02) return 1 end)
+    local executor, gate = fern.executor(), false
+    local future = executor:submit(function()
+      while not gate do fern.sleep(0.001) end
+      return 1
+    end)
     assert.same({ nil, "timeout", "ETIMEDOUT", n = 3 }, table.pack(executor:shutdown { timeout = 0.001 }))
+    gate = true
     assert.equal(1, future:result())
-    assert.equal(true, executor:shutdown { timeout = 1 })
+    assert.equal(true, executor:shutdown { timeout = 10 })
   end)
 
   it("says so when one of its own functions asks for it", function()
@@ -274,7 +278,7 @@ describe("executor:map", function()
     end, numbers(20)) do
       if x == 2 then break end
     end
-    assert.equal(true, executor:shutdown { timeout = 1 })
+    assert.equal(true, executor:shutdown { timeout = 10 })
     assert.equal(ran, closed)
     assert.is_true(ran <= 5)
   end)
@@ -287,7 +291,7 @@ describe("executor:map", function()
     assert.has_error(function()
       executor:map(function() fern.sleep(100) end, input, nil, 0)
     end, "input")
-    assert.equal(true, executor:shutdown { timeout = 1 })
+    assert.equal(true, executor:shutdown { timeout = 10 })
   end)
 
   it("makes clear what is wrong with its arguments", function()

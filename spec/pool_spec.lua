@@ -173,7 +173,7 @@ describe("a pool", function()
     assert.equal("ETIMEDOUT", code)
     assert.is_nil((pool:waitall(0)))
     thread:kill()
-    assert.equal(true, pool:waitall(1))
+    assert.equal(true, pool:waitall(10))
   end)
 
   it("says so when one of its own threads waits for all", function()
@@ -376,8 +376,8 @@ describe("imap", function()
     assert.equal(1, next_item())
     fern.sleep(0.001)
     assert.equal(0, pool:running())
-    assert.equal(true, pool:waitall(1))
-    assert.equal(true, fern.waitall(1))
+    assert.equal(true, pool:waitall(10))
+    assert.equal(true, fern.waitall(10))
     assert.equal(4, next_item())
   end)
 
@@ -482,7 +482,7 @@ describe("imap", function()
       if x == 2 then break end
     end
     local seen = pulled
-    assert.equal(true, pool:waitall(1))
+    assert.equal(true, pool:waitall(10))
     assert.is_true(seen <= 6)
     assert.equal(seen, pulled)
     assert.is_true(closed >= 3 and closed <= pulled)
@@ -496,7 +496,7 @@ describe("imap", function()
       end
     end
     assert.has_error(loop)
-    assert.equal(true, pool:waitall(1))
+    assert.equal(true, pool:waitall(10))
     local thread = fern.spawn(function()
       for _ in pool:imap(fern.sleep, { 100, 100 }) do error("not reached") end
     end)
@@ -504,7 +504,7 @@ describe("imap", function()
     assert.equal(2, pool:running())
     thread:kill()
     assert.is_false((thread:join()))
-    assert.equal(true, pool:waitall(1))
+    assert.equal(true, pool:waitall(10))
   end)
 
   it("is left when nobody has it any more", function()
@@ -516,7 +516,7 @@ describe("imap", function()
     assert.equal(1, pool:running())
     collectgarbage()
     collectgarbage()
-    assert.equal(true, pool:waitall(1))
+    assert.equal(true, pool:waitall(10))
   end)
 
   it("closes the closing value of its input once, however it ends", function()
@@ -666,8 +666,10 @@ end)
 
 describe("imap_unordered", function()
   it("gives results as they come", function()
+    local turn = 5
     local got = collect(fern.pool(5):imap_unordered(function(x)
-      fern.sleep(0.002 * (6 - x))
+      while turn ~= x do fern.sleep(0) end
+      turn = turn - 1
       return x
     end, numbers(5)))
     assert.same({ 5, 4, 3, 2, 1 }, got)
@@ -725,7 +727,7 @@ describe("map", function()
     local ok, err = pcall(pool.map, pool, work, numbers(9))
     assert.is_false(ok)
     assert.equal("third", err)
-    assert.equal(true, pool:waitall(1))
+    assert.equal(true, pool:waitall(10))
     assert.equal(2, killed)
   end)
 
@@ -738,7 +740,7 @@ describe("map", function()
     local ok, err = thread:join()
     assert.is_false(ok)
     assert.equal("ECANCELED", code_of(err))
-    assert.equal(true, pool:waitall(1))
+    assert.equal(true, pool:waitall(10))
   end)
 end)
 

@@ -256,11 +256,16 @@ describe("wait", function()
   end)
 
   it("that is killed leaves the others waiting", function()
-    local thread = fern.spawn(function() fern.sleep(0.004) return 1 end)
+    local may_end = false
+    local thread = fern.spawn(function()
+      while not may_end do fern.sleep(0) end
+      return 1
+    end)
     local first, second = fern.spawn(thread.wait, thread), fern.spawn(thread.wait, thread)
     let_run()
     first:kill()
     killed_join(first)
+    may_end = true
     assert.are.equal(1, second:wait())
   end)
 end)
