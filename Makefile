@@ -206,7 +206,7 @@ help:  ## this list
 	@echo '  Settings stand at the top of the Makefile: CC CFLAGS LDFLAGS LUA PREFIX DESTDIR CONTEXT ...'
 
 # -- Files
-tests: $(PROGRAMS) ;@:
+tests: $(PROGRAMS) $(if $(EMBEDS),$(BUILD)/spec/unix.so) ;@:
 benches: $(BENCHES) ;@:
 
 left-out:

@@ -5,6 +5,7 @@
    transfers that threads have left or brought: so it never looks at memory of
    a caller who is gone. */
 #include "http_multi.h"
+#include "http_outcome.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -23,6 +24,7 @@ struct fern_http_multi {
     fern_timer timer;           /* always started: moving it cannot fail */
     double due;                 /* when libcurl wants a call */
     fern_list starting, running, stopping, idle;
+    fern_list failing;          /* those that libcurl is to give up */
     size_t idle_count;
     fern_http_spare spare;
     fern_http_names names;
@@ -65,7 +67,7 @@ static void release_sigpipe(const fern_http_multi *multi, const sigset_t *old)
 static void recycle(fern_http_multi *multi, fern_http_transfer *transfer)
 {
     fern_list_remove(&transfer->node);
-    if (multi->idle_count >= IDLE_MAX || fern_http_transfer_spoiled(transfer)) {
+    if (multi->idle_count >= IDLE_MAX || fern_http_outcome_spoils(transfer)) {
         fern_http_transfer_free(transfer);
         return;
     }
@@ -106,20 +108,32 @@ static void catch_up(fern_http_multi *multi)
         start(multi, fern_list_entry(node, fern_http_transfer, node));
 }
 
+static fern_http_transfer *transfer_of(CURL *easy)
+{
+    char *transfer = NULL;
+    curl_easy_getinfo(easy, CURLINFO_PRIVATE, &transfer);
+    return (fern_http_transfer *)(void *)transfer;
+}
+
 static void collect(fern_http_multi *multi)
 {
     CURLMsg *message;
+    fern_list *node;
     int left;
+    while ((node = fern_list_take(&multi->failing))) {
+        fern_http_transfer *transfer = fern_list_entry(node, fern_http_transfer, node);
+        curl_multi_remove_handle(multi->curl, transfer->easy);
+        transfer->rc = -ENOMEM;
+        done(transfer);
+    }
     while ((message = curl_multi_info_read(multi->curl, &left))) {
         if (message->msg != CURLMSG_DONE)
             continue;
-        CURLcode code = message->data.result;
-        char *transfer = NULL;
-        CURL *easy = message->easy_handle;      /* `message` dies with remove */
-        curl_easy_getinfo(easy, CURLINFO_PRIVATE, &transfer);
-        curl_multi_remove_handle(multi->curl, easy);
-        fern_http_transfer_finish((fern_http_transfer *)(void *)transfer, code);
-        done((fern_http_transfer *)(void *)transfer);
+        CURLcode code = message->data.result;   /* `message` dies with remove */
+        fern_http_transfer *transfer = transfer_of(message->easy_handle);
+        curl_multi_remove_handle(multi->curl, transfer->easy);
+        fern_http_outcome_set(transfer, code);
+        done(transfer);
     }
 }
 
@@ -172,11 +186,21 @@ static int on_due(CURLM *curl, long milliseconds, void *arg)
     return 0;
 }
 
+/* No memory to watch the socket of `easy`. Told so, libcurl would give up
+   all transfers, and all to come. */
+static void give_up(fern_http_multi *multi, CURL *easy)
+{
+    fern_http_transfer *transfer = transfer_of(easy);
+    if (!transfer)
+        return;
+    fern_list_remove(&transfer->node);
+    fern_list_append(&multi->failing, &transfer->node);
+}
+
 static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *socket)
 {
     fern_http_multi *multi = arg;
     fern_watch *watch = socket;
-    (void)easy;
     if (what == CURL_POLL_REMOVE) {
         if (watch)
             fern_watch_close(watch);
@@ -187,9 +211,10 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *so
         fern_watch_set(watch, events);
         return 0;
     }
-    if (fern_watch_open(fd, events, on_ready, multi, &watch) < 0)
-        return -1;
-    curl_multi_assign(multi->curl, fd, watch);
+    if (fern_watch_open(fd, events, on_ready, multi, &watch) == 0)
+        curl_multi_assign(multi->curl, fd, watch);
+    else
+        give_up(multi, easy);
     return 0;
 }
 
@@ -326,6 +351,7 @@ static void init_multi(fern_http_multi *multi, fern_hub *hub)
     fern_list_init(&multi->running);
     fern_list_init(&multi->stopping);
     fern_list_init(&multi->idle);
+    fern_list_init(&multi->failing);
     fern_http_spare_init(&multi->spare);
     fern_http_names_init(&multi->names);
 }

@@ -56,12 +56,6 @@ void fern_http_transfer_free(fern_http_transfer *transfer);
 /* Get the handle ready to send transfer->hop. Returns 0 or an error. */
 int fern_http_transfer_prepare(fern_http_transfer *transfer);
 
-/* libcurl is done with it: set transfer->rc. */
-void fern_http_transfer_finish(fern_http_transfer *transfer, CURLcode code);
-
-/* Had it better not be used again? */
-bool fern_http_transfer_spoiled(const fern_http_transfer *transfer);
-
 /* Forget what belongs to the last request. Libcurl must not have it. */
 void fern_http_transfer_clear(fern_http_transfer *transfer);
 

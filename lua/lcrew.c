@@ -41,10 +41,20 @@ static int make_box(lua_State *L)
     return 0;
 }
 
+/* Whose hooks the new one gets: who takes it; or the worker for whose executor
+   it is hired. */
+static lua_State *maker_of(const struct lcrew *crew)
+{
+    const lthread *hirer = fern_worker_current() ? lthread_current(crew->fern) : NULL;
+    if (crew->L)
+        return crew->L;
+    return hirer ? hirer->L : crew->scratch;
+}
+
 static int open_box(void *arg, fern_thread *thread, void **data)
 {
     struct lcrew *crew = arg;
-    lua_State *L = crew->L ? crew->L : crew->scratch;
+    lua_State *L = maker_of(crew);
     lthread *box = NULL;
     if (!lua_checkstack(L, LUA_MINSTACK))
         return -ENOMEM;
@@ -172,6 +182,13 @@ int lcrew_take(lua_State *L, lfern *fern, fern_worker **out)
     int rc = fern_crew_take(crew, out);
     fern->crew->L = NULL;
     return rc;
+}
+
+void lcrew_queue(lua_State *L, lfern *fern, fern_executor *executor, fern_future *future)
+{
+    fern->crew->L = L;
+    fern_executor_queue(executor, future);
+    fern->crew->L = NULL;
 }
 
 int lcrew_take_from(lua_State *L, lfern *fern, fern_executor *executor, fern_worker **out)

@@ -13,9 +13,12 @@
 LFERN_PRIVATE fern_crew *lcrew_open(lua_State *L, lfern *fern);
 LFERN_PRIVATE int lcrew_take(lua_State *L, lfern *fern, fern_worker **out);
 
-/* The same from an executor: returns what fern_executor_take does. */
+/* The same from an executor; or by it, for a future that is queued. */
 LFERN_PRIVATE int lcrew_take_from(lua_State *L, lfern *fern, fern_executor *executor,
                                   fern_worker **out);
+
+LFERN_PRIVATE void lcrew_queue(lua_State *L, lfern *fern, fern_executor *executor,
+                               fern_future *future);
 
 /* A function that was submitted to an executor made there will never run. */
 LFERN_PRIVATE void lcrew_lost(lfern *fern, const char *file, int line);

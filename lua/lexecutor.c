@@ -84,7 +84,7 @@ static int executor_submit(lua_State *L)
     }
     lfuture *future = lfuture_new(L, self->fern, lua_gettop(L) - 1);
     lfuture_prepare(L, self->fern, future, 2);
-    fern_executor_queue(self->executor, &future->core);
+    lcrew_queue(L, self->fern, self->executor, &future->core);
     return 1;
 }
 

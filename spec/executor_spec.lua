@@ -99,6 +99,24 @@ describe("an executor", function()
     assert.equal("fern.executor (0 of 1000 running, 0 in the backlog)", tostring(executor))
   end)
 
+  it("gives the debug hook of who submits to all of its workers", function()
+    -- A process of its own: workers that linger keep the hook they came with.
+    local output = script.run_text("", [[
+      local fern = require "fern"
+      debug.sethook(function() end, "l")
+      local executor, futures, hooked = fern.executor(), {}, 0
+      for i = 1, 300 do
+        futures[i] = executor:submit(function()
+          if debug.gethook() then hooked = hooked + 1 end
+          fern.sleep(0.01)
+        end)
+      end
+      for i = 1, 300 do futures[i]:result() end
+      print(hooked)
+    ]])
+    assert.equal("300\n", output)
+  end)
+
   it("refuses bad settings", function()
     for _, bad in ipairs { 0, -1, 0 / 0, 1.5, "many", false } do
       assert.has_error(function() fern.executor { max_workers = bad } end)

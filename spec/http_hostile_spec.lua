@@ -253,27 +253,6 @@ describe("a request", function()
     check_others(good)
   end)
 
-  it("that is killed gives its descriptor back", function()
-    local function descriptors()
-      local stat <close> = assert(io.open("/proc/self/stat"))
-      local pipe <close> = io.popen(("ls /proc/%d/fd | wc -l"):format(stat:read("n")))
-      return pipe:read("n")
-    end
-    local hostile <close> = server.serve(function() server.stall() end)
-    local before, threads = descriptors(), {}
-    for i = 1, 20 do threads[i] = fern.spawn(http.get, hostile.url) end
-    while hostile.accepted < 20 do fern.sleep(0) end
-    assert.is_true(descriptors() >= before + 40)        -- both ends are ours
-    for _, thread in ipairs(threads) do thread:kill() end
-    for _, thread in ipairs(threads) do thread:join() end
-    local tries = 0
-    while descriptors() > before + 20 and tries < 1000 do
-      tries = tries + 1
-      fern.sleep(0.001)
-    end
-    assert.is_true(descriptors() <= before + 20)
-  end)
-
   it("that times out at once is not sent", function()
     local good <close> = good_server()
     for _, timeout in ipairs { 0, -1, -math.huge } do

@@ -162,6 +162,25 @@ describe("a look-up that is never answered", function()
 end)
 
 describe("a process", function()
+  it("gets back the descriptors of those who are killed", function()
+    run [[
+      local function descriptors()
+        local stat <close> = assert(io.open("/proc/self/stat"))
+        local pipe <close> = io.popen(("ls /proc/%d/fd | wc -l"):format(stat:read("n")))
+        return pipe:read("n")
+      end
+      check_others()
+      local stalls <close> = server.serve(function() server.stall() end)
+      local before, threads = descriptors(), {}
+      for i = 1, 20 do threads[i] = fern.spawn(http.get, stalls.url) end
+      while stalls.accepted < 20 do fern.sleep(0.001) end
+      assert(descriptors() == before + 40)      -- both ends are ours
+      for _, thread in ipairs(threads) do thread:kill() end
+      for _, thread in ipairs(threads) do thread:join() end
+      while descriptors() > before + 20 do fern.sleep(0.001) end
+    ]]
+  end)
+
   it("that ends in the midst of fetching ends well", function()
     for _, ending in ipairs { "", "os.exit(0)", "os.exit(0, true)" } do
       local output, code = script.run_text("", prelude .. [[
