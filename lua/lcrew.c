@@ -241,8 +241,12 @@ int lcrew_results(lua_State *L, fern_worker *worker)
         fern_worker_release(worker);
         luaL_error(L, "too many results");
     }
-    lua_xmove(box->L, L, count);
+    bool intact = lthread_intact(box);
+    if (intact)
+        lua_xmove(box->L, L, count);
     box->values = 0;
     fern_worker_release(worker);
+    if (!intact)
+        luaL_error(L, "the results are gone: the worker's coroutine was resumed or closed");
     return count;
 }

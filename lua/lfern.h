@@ -151,6 +151,9 @@ FERN_API int lthread_run(void *box);
    Returns what the body of a thread returns. */
 FERN_API int lthread_call(lthread *box);
 
+/* Does the box of an ended thread still hold its values? */
+FERN_API bool lthread_intact(const lthread *box);
+
 FERN_API lthread *lthread_check(lua_State *L, int arg);
 
 /* The box of the current thread, or NULL; push it. */

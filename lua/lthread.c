@@ -421,7 +421,10 @@ static void host_report(fern_thread *thread)
 {
     lthread *box = fern_thread_data(thread);
     lua_State *L = box->L;
-    lua_pushvalue(L, BASE + 1);
+    if (lthread_intact(box))
+        lua_pushvalue(L, BASE + 1);
+    else
+        lua_pushnil(L);
     lfern_report(L, box->fern, NULL, box);
 }
 
@@ -503,12 +506,26 @@ static fern_status status_of(const lthread *box)
     return box->thread ? fern_thread_status(box->thread) : (fern_status)box->outcome;
 }
 
+/* Once its function has returned, a thread's coroutine looks like one that may
+   be resumed or closed, and whoever has kept it can. */
+bool lthread_intact(const lthread *box)
+{
+    return lua_status(box->L) == LUA_OK && lua_gettop(box->L) >= BASE + box->values;
+}
+
+static void check_intact(lua_State *L, const lthread *box)
+{
+    if (!lthread_intact(box))
+        luaL_error(L, "the results are gone: the thread's coroutine was resumed or closed");
+}
+
 /* Push what stands in `box` at 2...: its results. */
 static int push_results(lua_State *L, lthread *box)
 {
     int count = box->values;
     if (count == 0)
         return 0;
+    check_intact(L, box);
     luaL_checkstack(L, count + 3, "too many results");
     if (!lua_checkstack(box->L, count))
         luaL_error(L, "not enough memory");
@@ -522,6 +539,7 @@ static int push_results(lua_State *L, lthread *box)
 static void push_error(lua_State *L, lthread *box, int index)
 {
     if (status_of(box) == FERN_FAILED) {
+        check_intact(L, box);
         lua_pushvalue(box->L, BASE + 1);
         lua_xmove(box->L, L, 1);
         return;

@@ -274,6 +274,29 @@ describe("a thread", function()
     assert.are.same({ false, nil }, { fern.spawn(error):join() })
   end)
 
+  -- While it lives nobody can; later it looks like one that has not begun.
+  it("whose coroutine somebody closes or resumes loses its results at most", function()
+    for _, spoil in ipairs { coroutine.close, coroutine.resume } do
+      for _, ending in ipairs { math.abs, error } do
+        local co
+        local thread = fern.spawn(function()
+          co = coroutine.running()
+          fern.sleep(0)
+          return ending(1)
+        end)
+        fern.sleep(0)
+        assert.are.equal("normal", coroutine.status(co))
+        local called, spoiled = pcall(spoil, co)
+        assert.is_false(called and spoiled)
+        thread:join()
+        pcall(spoil, co)
+        local ok, err = pcall(thread.wait, thread)
+        assert.is_false(ok)
+        assert.is_truthy(err:find("the results are gone", 1, true), err)
+      end
+    end
+  end)
+
   it("with deadlines inside each other gets that which comes first", function()
     local function nested(outer, inner)
       return fern.spawn(function()
