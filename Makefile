@@ -84,8 +84,8 @@ HTTP_O   := $(call objects,$(HTTP_C))
 BENCH_C  := $(filter-out $(if $(HTTP_C),,bench/fetch.c),$(wildcard bench/*.c))
 TEST_C   := $(filter-out $(if $(HTTP_C),,spec/core/test_http%),$(wildcard spec/core/test_*.c))
 # Tests of the core and the bindings in a program: not without a liblua
-EMBED_C  := $(if $(LUA_LIBS),$(wildcard spec/embed/test_*.c))
-EMBED_O  := $(call objects,spec/embed/failing.c $(LUA_C))
+EMBED_C  := $(if $(LUA_LIBS),$(filter-out $(if $(HTTP_C),,spec/embed/test_http%),$(wildcard spec/embed/test_*.c)))
+EMBED_O  := $(call objects,spec/embed/failing.c $(LUA_C) $(filter lua/%,$(HTTP_C)))
 TEST_O   := $(call objects,$(TEST_C) $(EMBED_C) $(BENCH_C))
 MODULES  := $(BUILD)/lib/fern/core.so $(if $(HTTP_C),$(BUILD)/lib/fern/http/core.so)
 EMBEDS   := $(patsubst spec/embed/%.c,$(BUILD)/test/%,$(EMBED_C))
@@ -236,7 +236,7 @@ $(O)/lua/%.o: lua/%.c $(O)/flags
 $(O)/spec/core/%.o: spec/core/%.c $(O)/flags
 	$(call compile,CC ,-Icore -fvisibility=default)
 $(O)/spec/embed/%.o: spec/embed/%.c $(O)/flags
-	$(call compile,CC ,-Icore -Ilua -Ispec/core $(LUA_CFLAGS) $(LIBEV_CFLAGS) -fvisibility=default)
+	$(call compile,CC ,-Icore -Ilua -Ispec/core $(LUA_CFLAGS) $(LIBEV_CFLAGS) $(if $(HTTP_C),-DWITH_HTTP) -fvisibility=default)
 $(O)/bench/%.o: bench/%.c $(O)/flags
 	$(call compile,CC ,-Icore $(LIBEV_CFLAGS) $(CURL_CFLAGS))
 

@@ -146,18 +146,25 @@ static void set_timer(fern_http_multi *multi, double at)
     fern_timer_start(&multi->timer, at);
 }
 
+/* When libcurl has no memory to watch a socket, it says so, but not whose. */
+static void act_on(fern_http_multi *multi, curl_socket_t fd, int events)
+{
+    int running;
+    if (curl_multi_socket_action(multi->curl, fd, events, &running) == CURLM_OUT_OF_MEMORY)
+        fern_list_splice(&multi->failing, &multi->running);
+}
+
 /* Let libcurl act on `fd`, or on its timer. */
 static void act(fern_http_multi *multi, curl_socket_t fd, int events)
 {
-    int running;
     sigset_t old;
     hold_sigpipe(multi, &old);
     catch_up(multi);
     if (fd != CURL_SOCKET_TIMEOUT)
-        curl_multi_socket_action(multi->curl, fd, events, &running);
+        act_on(multi, fd, events);
     if (multi->due <= fern_now()) {
         multi->due = FERN_NEVER;
-        curl_multi_socket_action(multi->curl, CURL_SOCKET_TIMEOUT, 0, &running);
+        act_on(multi, CURL_SOCKET_TIMEOUT, 0);
     }
     collect(multi);
     release_sigpipe(multi, &old);

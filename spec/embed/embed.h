@@ -9,6 +9,10 @@
 
 #include <lualib.h>
 
+#ifdef WITH_HTTP
+int luaopen_fern_http_core(lua_State *L);
+#endif
+
 static inline lua_State *embed_open(lua_Alloc allocator)
 {
     lua_State *L = allocator ? lua_newstate(allocator, NULL) : luaL_newstate();
@@ -19,6 +23,10 @@ static inline lua_State *embed_open(lua_Alloc allocator)
     luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
     lua_pushcfunction(L, luaopen_fern_core);
     lua_setfield(L, -2, "fern.core");
+#ifdef WITH_HTTP
+    lua_pushcfunction(L, luaopen_fern_http_core);
+    lua_setfield(L, -2, "fern.http.core");
+#endif
     lua_getglobal(L, "package");
     lua_pushliteral(L, "lua/?.lua;lua/?/init.lua;./?.lua");
     lua_setfield(L, -2, "path");

@@ -260,6 +260,26 @@ TEST(sockets)
         "assert(here:read(1) == 'h', 'not enough memory?')\n", prepare);
 }
 
+#ifdef WITH_HTTP
+TEST(http)
+{
+    check_script(
+        "local net, http = require 'fern.net', require 'fern.http'\n"
+        "local listener <close> = assert(net.listen('127.0.0.1', 0))\n"
+        "local _, port = listener:address()\n"
+        "local function serve()\n"
+        "  local there <close> = assert(listener:accept())\n"
+        "  repeat local line = assert(there:read 'l') until line == '\\r' or line == ''\n"
+        "  assert(there:write 'HTTP/1.1 200 OK\\r\\nX: y\\r\\nContent-Length: 5\\r\\nConnection: close\\r\\n\\r\\nhello')\n"
+        "end\n"
+        "local t <close> = fern.spawn(function() pcall(serve) listener:close() end)\n"
+        "local answer, message, code = http.get(('http://127.0.0.1:%d/'):format(port), { timeout = 60 })\n"
+        "assert(answer or code == 'ENOMEM' or (code == 'ECONNRESET' and t:done()), 'not enough memory?')\n"
+        "assert(answer, 'not enough memory?')\n"
+        "assert(answer.status == 200 and answer.body == 'hello' and answer.headers.x == 'y')\n", prepare);
+}
+#endif
+
 TEST(a_module_that_two_threads_load)
 {
     check_script(
