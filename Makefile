@@ -57,14 +57,18 @@ FLAGS_tsan   := -fsanitize=thread
 FLAGS_stress := -DFERN_STRESS
 FLAGS_strict := -Werror
 FLAVOUR       =
+# The whole module at once, where compiler and linker can: a spawn is 12 % faster.
+# Fat objects, because tests and benchmarks link the same ones as they are.
+LTO := $(if $(FLAVOUR),,$(if $(call ask,echo | $(CC) -flto=auto -ffat-lto-objects -shared -fPIC -x c - -o /dev/null && echo yes),-flto=auto -ffat-lto-objects))
 # The compilers that must find nothing to warn of
 STRICT_CC     = gcc clang
 
 WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla \
             -Wpointer-arith -Wundef -Werror=implicit-function-declaration
-# initial-exec: a thread-local is one load, not a call, in the hot path of a switch
+# initial-exec: a thread-local is one load, not a call, in the hot path of a switch.
+# no-plt: a call into Lua is one jump, not two (7 % of a spawn).
 ALL_CFLAGS = -std=gnu11 $(WARNINGS) $(CFLAGS) -fPIC -fvisibility=hidden -fno-semantic-interposition \
-             -ftls-model=initial-exec -fno-omit-frame-pointer -fstack-clash-protection -pthread \
+             -ftls-model=initial-exec -fno-plt -fno-omit-frame-pointer -fstack-clash-protection -pthread \
              $(if $(filter ucontext,$(SWITCH)),-DFERN_CONTEXT_UCONTEXT) $(FLAGS_$(FLAVOUR)) -MMD -MP
 ALL_CPPFLAGS = -Iinclude $(CPPFLAGS)
 # nodelete: lua_close unloads modules, and our threads and handlers outlive it
@@ -215,7 +219,7 @@ ifneq ($(HTTP),yes)
 endif
 
 # What objects are made with: written anew, and they with it, when it changes
-$(O)/flags: flags = $(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) $(LUA_CFLAGS) $(LIBEV_CFLAGS) $(LDFLAGS)
+$(O)/flags: flags = $(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) $(LTO) $(LUA_CFLAGS) $(LIBEV_CFLAGS) $(LDFLAGS)
 $(O)/flags: FORCE
 	$(if $(ARCH),,$(error fern needs a C compiler: `tools/setup build` installs what is missing))
 	$(if $(LIBEV_FOUND),,$(error fern needs the headers of libev (Debian: libev-dev), or LIBEV_INCDIR=...))
@@ -226,12 +230,12 @@ compile = @mkdir -p $(@D) && echo '  $(1)  $<' && $(CC) $(ALL_CPPFLAGS) $(ALL_CF
 $(O)/core/http%.o:  EXTRA = $(CURL_CFLAGS)
 $(O)/core/loop.o:   EXTRA = $(LIBEV_CFLAGS)
 $(O)/core/%.o: core/%.c $(O)/flags
-	$(call compile,CC ,$(EXTRA))
+	$(call compile,CC ,$(LTO) $(EXTRA))
 $(O)/core/%.o: core/%.S $(O)/flags
 	$(call compile,AS ,)
 $(O)/lua/%.o: lua/%.c $(O)/flags
 	$(if $(LUA_FOUND),,$(error fern needs the headers of Lua 5.4 (Debian: liblua5.4-dev), or LUA_INCDIR=...))
-	$(call compile,CC ,$(LUA_CFLAGS))
+	$(call compile,CC ,$(LTO) $(LUA_CFLAGS))
 # Default visibility: a sanitizer's runtime looks for hooks in a test by name
 $(O)/spec/core/%.o: spec/core/%.c $(O)/flags
 	$(call compile,CC ,-Icore -fvisibility=default)
@@ -240,15 +244,17 @@ $(O)/spec/embed/%.o: spec/embed/%.c $(O)/flags
 $(O)/bench/%.o: bench/%.c $(O)/flags
 	$(call compile,CC ,-Icore $(LIBEV_CFLAGS) $(CURL_CFLAGS))
 
-link = @mkdir -p $(@D) && echo '  LD   $@' && $(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@
+link = @mkdir -p $(@D) && echo '  LD   $@' && $(CC) $(ALL_CFLAGS) $(LDFLAGS) $(1) -o $@
+link_module = $(call link,$(LTO) $(MODULE_LDFLAGS))
+link_program = $(call link,$(if $(LTO),-fno-lto))
 
 $(BUILD)/lib/fern/core.so: $(CORE_O) $(call objects,$(LUA_C))
-	$(link) $(MODULE_LDFLAGS) $^ $(LIBEV_LIBS)
+	$(link_module) $^ $(LIBEV_LIBS)
 
 # One copy of the runtime in a process: this module takes its from the other.
 # An RPATH of the old kind, which LD_LIBRARY_PATH does not come before.
 $(BUILD)/lib/fern/http/core.so: $(HTTP_O) $(BUILD)/lib/fern/core.so
-	$(link) $(MODULE_LDFLAGS) $(HTTP_O) -L$(BUILD)/lib/fern -l:core.so \
+	$(link_module) $(HTTP_O) -L$(BUILD)/lib/fern -l:core.so \
 	    -Wl,--disable-new-dtags '-Wl,-rpath,$$ORIGIN/..' $(CURL_LIBS)
 
 # For specs: the system calls that Lua lacks
@@ -259,13 +265,13 @@ $(BUILD)/spec/%.so: spec/support/%.c $(O)/flags
 $(O)/core.a: $(CORE_O) $(filter $(O)/core/%,$(HTTP_O))
 	@rm -f $@ && $(AR) rc $@ $^
 $(BUILD)/test/%: $(O)/spec/core/%.o $(O)/core.a
-	$(link) $^ -Wl,--as-needed $(TEST_LIBS)
+	$(link_program) $^ -Wl,--as-needed $(TEST_LIBS)
 $(EMBEDS): $(BUILD)/test/%: $(O)/spec/embed/%.o $(EMBED_O) $(O)/core.a
-	$(link) $^ $(FAILING:%=-Wl,--wrap=%) -Wl,--as-needed $(LUA_LIBS) $(TEST_LIBS)
+	$(link_program) $^ $(FAILING:%=-Wl,--wrap=%) -Wl,--as-needed $(LUA_LIBS) $(TEST_LIBS)
 # What spec/embed/failing.c makes fail in them
 FAILING = malloc calloc realloc strdup posix_memalign mmap madvise mprotect
 $(BUILD)/bench/%: $(O)/bench/%.o $(O)/core.a
-	$(link) $^ -Wl,--as-needed $(TEST_LIBS)
+	$(link_program) $^ -Wl,--as-needed $(TEST_LIBS)
 
 $(BUILD)/lua/fern: FORCE
 	@mkdir -p $(@D) && ln -sfn '$(CURDIR)/lua/fern' $@

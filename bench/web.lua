@@ -8,7 +8,7 @@ local here = arg[0]:match("^.*/") or ""
 local measure = dofile(here .. "measure.lua")
 local build = os.getenv("FERN_BENCH_BUILD") or here .. "../build"
 local lua = arg[-1]
-local requests, rounds = 10000, 3
+local requests, rounds = 10000, 7
 
 local config = [[
 %s

@@ -11,7 +11,7 @@ enum {
     BELIEVED = 1024 * 1024,     /* of a length that a server announces; beyond,
                                    the body grows as it comes */
     USUAL = 64 * 1024,          /* buffers up to here are kept for the next */
-    SPARE = 64,                 /* answers that are kept */
+    SPARE = 4 * 1024 * 1024,    /* bytes of them, in all */
 };
 
 /* ---- buffers ---- */
@@ -204,10 +204,15 @@ static void clear(fern_http_answer *answer)
     empty(&answer->url);
 }
 
+static size_t size_of(const fern_http_answer *answer)
+{
+    return sizeof *answer + answer->head.capacity + answer->body.capacity + answer->url.capacity;
+}
+
 void fern_http_spare_init(fern_http_spare *spare)
 {
     fern_list_init(&spare->list);
-    spare->count = 0;
+    spare->size = 0;
 }
 
 void fern_http_spare_deinit(fern_http_spare *spare)
@@ -222,19 +227,20 @@ fern_http_answer *fern_http_spare_take(fern_http_spare *spare)
     fern_list *node = fern_list_take(&spare->list);
     if (!node)
         return calloc(1, sizeof(fern_http_answer));
-    spare->count--;
-    return fern_list_entry(node, fern_http_answer, node);
+    fern_http_answer *answer = fern_list_entry(node, fern_http_answer, node);
+    spare->size -= size_of(answer);
+    return answer;
 }
 
 void fern_http_spare_give(fern_http_spare *spare, fern_http_answer *answer)
 {
     if (!answer)
         return;
-    if (!spare || spare->count == SPARE) {
+    clear(answer);
+    if (!spare || spare->size + size_of(answer) > SPARE) {
         free_answer(answer);
         return;
     }
-    clear(answer);
     fern_list_prepend(&spare->list, &answer->node);
-    spare->count++;
+    spare->size += size_of(answer);
 }

@@ -31,7 +31,7 @@ typedef struct fern_http_answer {
 /* Answers to be used again, the one last given first. */
 typedef struct fern_http_spare {
     fern_list list;
-    size_t count;
+    size_t size;                /* in bytes */
 } fern_http_spare;
 
 void fern_http_spare_init(fern_http_spare *spare);

@@ -38,7 +38,7 @@ typedef struct lfern {
     uint64_t polls, heard;      /* of the hub, when we last looked; for lsignal_renew */
     struct lfern_place **places;        /* interned file names: see lplace.c */
     unsigned places_count;
-    const char *place;          /* the last one */
+    struct lfern_place *place;          /* the last one */
     struct lcrew *crew;         /* lpool.c's */
 } lfern;
 
