@@ -164,11 +164,7 @@ end)
 describe("a process", function()
   it("gets back the descriptors of those who are killed", function()
     run [[
-      local function descriptors()
-        local stat <close> = assert(io.open("/proc/self/stat"))
-        local pipe <close> = io.popen(("ls /proc/%d/fd | wc -l"):format(stat:read("n")))
-        return pipe:read("n")
-      end
+      local descriptors = require "spec.support.unix".descriptors
       check_others()
       local stalls <close> = server.serve(function() server.stall() end)
       local before, threads = descriptors(), {}

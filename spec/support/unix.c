@@ -5,6 +5,7 @@
 #include <lauxlib.h>
 #include <lua.h>
 
+#include <dirent.h>
 #include <errno.h>
 #include <signal.h>
 #include <sys/resource.h>
@@ -107,6 +108,20 @@ static int unix_read(lua_State *L)
     return 1;
 }
 
+/* How many descriptors this process has open. */
+static int unix_descriptors(lua_State *L)
+{
+    lua_Integer count = -1;     /* the folder's own */
+    DIR *dir = opendir("/proc/self/fd");
+    if (!dir)
+        return luaL_error(L, "no /proc");
+    for (const struct dirent *entry; (entry = readdir(dir));)
+        count += entry->d_name[0] != '.';
+    closedir(dir);
+    lua_pushinteger(L, count);
+    return 1;
+}
+
 /* limit(what, number): a resource limit of this process, the soft one. */
 static int unix_limit(lua_State *L)
 {
@@ -150,7 +165,8 @@ int luaopen_unix(lua_State *L)
         { "exec", unix_exec }, { "wait", unix_wait }, { "kill", unix_kill },
         { "pipe", unix_pipe }, { "socketpair", unix_socketpair }, { "close", unix_close },
         { "dup2", unix_dup2 }, { "write", unix_write }, { "read", unix_read },
-        { "limit", unix_limit }, { "ignores", ignores }, { "descend", unix_descend },
+        { "limit", unix_limit }, { "ignores", ignores }, { "descriptors", unix_descriptors },
+        { "descend", unix_descend },
         { NULL, NULL },
     };
     luaL_newlib(L, functions);
