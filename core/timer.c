@@ -23,10 +23,15 @@ static bool before(const slot *a, const slot *b)
     return a->at < b->at || (a->at == b->at && a->sequence < b->sequence);
 }
 
-static void put(fern_timers *timers, uint32_t index, slot s)
+/* Field by field: a whole slot, of which two halves were just written, would
+   be read in one, and the processor waits until both are in the cache. */
+static void put(fern_timers *timers, uint32_t index, const slot *s)
 {
-    timers->slots[index] = s;
-    s.timer->index = index;
+    slot *to = &timers->slots[index];
+    to->at = s->at;
+    to->sequence = s->sequence;
+    to->timer = s->timer;
+    s->timer->index = index;
 }
 
 static uint32_t parent(uint32_t index)
@@ -34,10 +39,10 @@ static uint32_t parent(uint32_t index)
     return (index - 2) / ARITY + 1;
 }
 
-static void rise(fern_timers *timers, uint32_t index, slot s)
+static void rise(fern_timers *timers, uint32_t index, const slot *s)
 {
-    while (index > ROOT && before(&s, &timers->slots[parent(index)])) {
-        put(timers, index, timers->slots[parent(index)]);
+    while (index > ROOT && before(s, &timers->slots[parent(index)])) {
+        put(timers, index, &timers->slots[parent(index)]);
         index = parent(index);
     }
     put(timers, index, s);
@@ -55,13 +60,13 @@ static uint32_t least_child(const fern_timers *timers, uint32_t index)
     return least;
 }
 
-static void sink(fern_timers *timers, uint32_t index, slot s)
+static void sink(fern_timers *timers, uint32_t index, const slot *s)
 {
     while ((index - 1) * ARITY + 2 <= timers->count) {
         uint32_t child = least_child(timers, index);
-        if (!before(&timers->slots[child], &s))
+        if (!before(&timers->slots[child], s))
             break;
-        put(timers, index, timers->slots[child]);
+        put(timers, index, &timers->slots[child]);
         index = child;
     }
     put(timers, index, s);
@@ -104,7 +109,7 @@ void fern_timers_place(fern_timers *timers, fern_timer *timer, double at)
         fern_timers_stop(timers, timer);
     timer->at = at;
     timers->aside += timer->aside;
-    rise(timers, ++timers->count, s);
+    rise(timers, ++timers->count, &s);
 }
 
 int fern_timers_start(fern_timers *timers, fern_timer *timer, double at)
@@ -131,10 +136,10 @@ void fern_timers_stop(fern_timers *timers, fern_timer *timer)
     timers->aside -= timer->aside;
     timers->others -= timer->counted;
     timer->counted = false;
-    slot last = timers->slots[timers->count--];
-    if (last.timer == timer)
+    const slot *last = &timers->slots[timers->count--];
+    if (last->timer == timer)
         return;
-    if (index > ROOT && before(&last, &timers->slots[parent(index)]))
+    if (index > ROOT && before(last, &timers->slots[parent(index)]))
         rise(timers, index, last);
     else
         sink(timers, index, last);
