@@ -233,14 +233,19 @@ static int map_next(lua_State *L)
 
 /* ---- making one ---- */
 
+static bool is_callable(lua_State *L, int arg)
+{
+    if (lua_isfunction(L, arg))
+        return true;
+    if (luaL_getmetafield(L, arg, "__call") == LUA_TNIL)
+        return false;
+    lua_pop(L, 1);
+    return true;
+}
+
 static bool is_array(lua_State *L, int arg)
 {
-    if (lua_type(L, arg) != LUA_TTABLE)
-        return false;
-    if (luaL_getmetafield(L, arg, "__call") == LUA_TNIL)
-        return true;
-    lua_pop(L, 1);
-    return false;
+    return lua_istable(L, arg) && !is_callable(L, arg);
 }
 
 static void check_arrays(lua_State *L, linput *input)
@@ -260,8 +265,7 @@ static void check_arrays(lua_State *L, linput *input)
 
 static void check_iterator(lua_State *L)
 {
-    luaL_argexpected(L, !lua_isnoneornil(L, 3), 3, "array or iterator function");
-    lfern_function(L, 3);
+    luaL_argexpected(L, is_callable(L, 3), 3, "array or iterator function");
     lua_settop(L, 6);
     if (lua_isnil(L, 6))
         return;

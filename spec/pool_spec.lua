@@ -627,6 +627,8 @@ describe("imap", function()
       assert.has_error(function() pool:imap(print, {}, bad) end)
     end
     assert.has_error(function() pool:imap(print) end)
+    assert.error_matches(function() pool:imap(print, 42) end,
+      "^bad argument #2 to 'imap' %(array or iterator function expected, got number%)$")
     assert.has_error(function() pool:imap() end)
     assert.has_error(function() pool:imap(print, {}, pairs) end)
     assert.has_error(function() pool:imap(print, next, {}, nil, 42) end)
