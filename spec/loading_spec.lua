@@ -224,7 +224,7 @@ describe("a module that cannot be loaded", function()
     package.path = name
     ok, e = pcall(require, "unreadable")
     assert.is_false(ok)
-    assert.matches("error loading module 'unreadable' from file", e)
+    assert.matches("^error loading module 'unreadable' from file", e)
   end)
 end)
 

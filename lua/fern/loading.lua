@@ -47,11 +47,13 @@ local function wait_for(core, name, self)
 end
 
 -- What `require` does with the searchers after ours. If none of them knows the
--- module, `require` asks them again: theirs is the message then.
+-- module, `require` asks them again: theirs is the message then. Called by
+-- pcall, they do not put our place in front of a module's syntax error.
 local function search(ours, name)
   for _, searcher in ipairs(package.searchers) do
     if searcher ~= ours then
-      local loader, extra = searcher(name)
+      local ok, loader, extra = pcall(searcher, name)
+      if not ok then error(loader, 0) end
       if type(loader) == "function" then return loader, extra end
     end
   end
