@@ -9,8 +9,9 @@
 require "fern"
 local ok, core = pcall(require, "fern.http.core")
 if not ok then
+  local why = core:find("'fern.http.core' not found", 1, true) and "" or "\n" .. core
   error("fern.http needs a fern built with libcurl"
-    .. " (Debian: libcurl4-openssl-dev, Fedora: libcurl-devel, Alpine: curl-dev)\n" .. core, 0)
+    .. " (Debian: libcurl4-openssl-dev, Fedora: libcurl-devel, Alpine: curl-dev)" .. why, 0)
 end
 
 local http = {}
