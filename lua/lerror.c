@@ -271,16 +271,43 @@ double lfern_deadline(lua_State *L, int arg)
     return seconds <= 0 ? 0 : fern_now() + seconds;
 }
 
+static bool is_size(double size)
+{
+    return size == (double)HUGE_VAL ||
+           (size >= 0 && size < 1e18 && size == (double)(size_t)size);
+}
+
+static size_t to_size(double size)
+{
+    return size < 1e18 ? (size_t)size : SIZE_MAX / 2;
+}
+
 size_t lfern_size(lua_State *L, int arg, size_t otherwise)
 {
     if (lua_isnoneornil(L, arg))
         return otherwise;
     double size = luaL_checknumber(L, arg);
-    if (size == (double)HUGE_VAL)
-        return SIZE_MAX / 2;
-    luaL_argcheck(L, size >= 0 && size < 1e18 && size == (double)(size_t)size, arg,
-                  "a count of 0 or more expected");
-    return (size_t)size;
+    luaL_argcheck(L, is_size(size), arg, "a count of 0 or more expected");
+    return to_size(size);
+}
+
+double lfern_option_deadline(lua_State *L, const char *name)
+{
+    if (lua_isnil(L, -1))
+        return FERN_NEVER;
+    if (lua_type(L, -1) != LUA_TNUMBER || isnan(lua_tonumber(L, -1)))
+        luaL_error(L, "bad option '%s' (a number of seconds expected)", name);
+    return lfern_deadline(L, -1);
+}
+
+size_t lfern_option_size(lua_State *L, const char *name, size_t least, size_t otherwise)
+{
+    if (lua_isnil(L, -1))
+        return otherwise;
+    double size = lua_tonumber(L, -1);
+    if (lua_type(L, -1) != LUA_TNUMBER || !is_size(size) || to_size(size) < least)
+        luaL_error(L, "bad option '%s' (a count of %d or more expected)", name, (int)least);
+    return to_size(size);
 }
 
 void lfern_function(lua_State *L, int arg)

@@ -131,7 +131,7 @@ static struct shutdown check_shutdown(lua_State *L)
         how.wait = field_is(L, "wait", true);
         how.cancel_pending = field_is(L, "cancel_pending", false);
         lua_getfield(L, 2, "timeout");
-        how.deadline = lfern_deadline(L, -1);
+        how.deadline = lfern_option_deadline(L, "timeout");
     }
     return how;
 }
@@ -206,9 +206,7 @@ static size_t check_max_workers(lua_State *L)
     luaL_checktype(L, 1, LUA_TTABLE);
     check_names(L, 1, names);
     lua_getfield(L, 1, "max_workers");
-    size_t max_workers = lfern_size(L, -1, DEFAULT_WORKERS);
-    luaL_argcheck(L, max_workers > 0, 1, "max_workers must be at least 1");
-    return max_workers;
+    return lfern_option_size(L, "max_workers", 1, DEFAULT_WORKERS);
 }
 
 static int new_executor(lua_State *L)

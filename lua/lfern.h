@@ -94,6 +94,10 @@ FERN_API double lfern_deadline(lua_State *L, int arg);
 /* A count of 0 or more; 1e9 is fine, -1, 1.5 and NaN raise. */
 FERN_API size_t lfern_size(lua_State *L, int arg, size_t otherwise);
 
+/* The same of the option `name`, whose value is on the top of the stack. */
+FERN_API double lfern_option_deadline(lua_State *L, const char *name);
+FERN_API size_t lfern_option_size(lua_State *L, const char *name, size_t least, size_t otherwise);
+
 /* A function, or something that can be called. */
 FERN_API void lfern_function(lua_State *L, int arg);
 

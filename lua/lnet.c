@@ -135,22 +135,14 @@ static void push_option(lua_State *L, const char *name)
 static int check_backlog(lua_State *L)
 {
     push_option(L, "backlog");
-    if (lua_isnil(L, -1))
-        return SOMAXCONN;
-    int whole;
-    lua_Integer backlog = lua_tointegerx(L, -1, &whole);
-    if (!whole || lua_type(L, -1) != LUA_TNUMBER || backlog < 0)
-        luaL_error(L, "bad option 'backlog' (a count of 0 or more expected)");
+    size_t backlog = lfern_option_size(L, "backlog", 0, SOMAXCONN);
     return backlog < SOMAXCONN ? (int)backlog : SOMAXCONN;
 }
 
 static double check_timeout(lua_State *L)
 {
     push_option(L, "timeout");
-    lua_Number seconds = lua_tonumber(L, -1);
-    if (!lua_isnil(L, -1) && (lua_type(L, -1) != LUA_TNUMBER || seconds != seconds))
-        luaL_error(L, "bad option 'timeout' (a number of seconds expected)");
-    return lfern_deadline(L, lua_gettop(L));
+    return lfern_option_deadline(L, "timeout");
 }
 
 /* ---- both ---- */

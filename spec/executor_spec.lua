@@ -124,6 +124,8 @@ describe("an executor", function()
     assert.has_error(function() fern.executor { max_worker = 1 } end)
     assert.has_error(function() fern.executor { [1] = 1 } end)
     assert.has_error(function() fern.executor(5) end)
+    assert.error_matches(function() fern.executor { max_workers = "many" } end,
+      "^bad option 'max_workers' %(a count of 1 or more expected%)$")
     local executor <close> = fern.executor { max_workers = 1e9 }
     assert.has_error(function() executor:submit(42) end)
     assert.has_error(function() executor:submit() end)
@@ -226,6 +228,8 @@ describe("shutdown", function()
     assert.has_error(function() executor:shutdown("now") end)
     assert.has_error(function() executor:shutdown { cancel = true } end)
     assert.has_error(function() executor:shutdown { timeout = 0 / 0 } end)
+    assert.error_matches(function() executor:shutdown { timeout = "soon" } end,
+      "^bad option 'timeout' %(a number of seconds expected%)$")
     assert.equal(1, executor:submit(nap, 1):result())
   end)
 end)
@@ -312,13 +316,26 @@ describe("executor:map", function()
     assert.equal(true, executor:shutdown { timeout = 10 })
   end)
 
-  it("makes clear what is wrong with its arguments", function()
-    assert.has_error(function() executor:map(42, {}) end)
-    assert.has_error(function() executor:map(print) end)
-    assert.has_error(function() executor:map(print, 42) end)
-    assert.has_error(function() executor:map(print, {}, print) end)
-    assert.has_error(function() executor:map({ limit = 1 }, print, {}) end)
-    assert.has_error(function() executor:map({ timeout = "soon" }, print, {}) end)
+  it("makes clear what is wrong with its arguments, and where", function()
+    local function check(message, fn)
+      local ok, err = pcall(fn)
+      assert.is_false(ok)
+      assert.equal(("executor_spec.lua:%d: %s"):format(debug.getinfo(fn, "S").linedefined, message),
+        err:match("executor_spec.*"))
+    end
+    check("bad argument #1 to 'map' (function expected, got number)", function() executor:map(42, {}) end)
+    check("bad argument #2 to 'map' (array or iterator function expected, got nil)", function() executor:map(print) end)
+    check("bad argument #2 to 'map' (array or iterator function expected, got number)",
+      function() executor:map(print, 42) end)
+    check("bad argument #3 to 'map' (array expected, got function)", function() executor:map(print, {}, print) end)
+    check("bad argument #4 to 'map' (array expected, got nil)", function() executor:map(print, {}, {}, nil, {}) end)
+    check("bad argument #3 to 'map' (array or iterator function expected, got nil)",
+      function() executor:map({ timeout = 1 }, print) end)
+    check("bad argument #1 to 'map' (unknown option 'limit')", function() executor:map({ limit = 1 }, print, {}) end)
+    check("bad argument #1 to 'map' (unknown option '1')", function() executor:map({ 1 }, print) end)
+    check("bad option 'timeout' (a number of seconds expected)",
+      function() executor:map({ timeout = "soon" }, print, {}) end)
+    check("bad argument #1 to 'map' (fern.executor expected, got function)", function() executor.map(print, {}) end)
   end)
 end)
 

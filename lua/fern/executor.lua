@@ -46,7 +46,7 @@ local guard_meta = { __close = function(guard) if guard.futures then leave(guard
 
 local function check(position, first, ...)
   if first == nil then
-    error(("item %d returned nil first, which would end the loop"):format(position), 0)
+    error(("item %d returned nil first, which would end the loop"):format(position), 2)
   end
   return first, ...
 end
@@ -62,24 +62,26 @@ local function next_result(futures)
   return check(position, future:result())
 end
 
-local function check_inputs(first, ...)
-  if callable(first) then return submit_iterator end
-  for i, input in ipairs { n = select("#", ...), first, ... } do
-    if not is_array(input) then
-      error(("bad input #%d to 'map' (array expected, got %s)"):format(i, type(input)), 4)
-    end
-  end
-  if not is_array(first) then
-    error(("bad input #1 to 'map' (array or iterator function expected, got %s)"):format(type(first)), 4)
+-- As Lua's own functions tell it; at the place that `level` means to the caller.
+local function misuse(level, number, expected, value)
+  error(("bad argument #%d to 'map' (%s expected, got %s)"):format(number, expected, type(value)), level + 1)
+end
+
+-- What submits the inputs, the first of which is argument `number` of map.
+local function check_inputs(number, ...)
+  local inputs = table.pack(...)
+  if callable(inputs[1]) then return submit_iterator end
+  if not is_array(inputs[1]) then misuse(3, number, "array or iterator function", inputs[1]) end
+  for i = 2, inputs.n do
+    if not is_array(inputs[i]) then misuse(3, number + i - 1, "array", inputs[i]) end
   end
   return submit_arrays
 end
 
-local function map(executor, timeout, fn, ...)
-  if not callable(fn) then
-    error(("bad argument to 'map' (function expected, got %s)"):format(type(fn)), 3)
-  end
-  local submit = check_inputs(...)
+-- Argument `number` of executor:map is fn.
+local function map(executor, timeout, number, fn, ...)
+  if not callable(fn) then misuse(2, number, "function", fn) end
+  local submit = check_inputs(number + 1, ...)
   local futures = setmetatable({ taken = 0 }, futures_meta)
   if timeout then futures.deadline = core.now() + timeout end
   local guard <close> = setmetatable({ futures = futures }, guard_meta)
@@ -90,7 +92,9 @@ end
 
 local function check_timeout(options)
   for name in pairs(options) do
-    if name ~= "timeout" then error(("unknown option '%s'"):format(name), 3) end
+    if name ~= "timeout" then
+      error(("bad argument #1 to 'map' (unknown option '%s')"):format(tostring(name)), 3)
+    end
   end
   local timeout = options.timeout
   if timeout ~= nil and (type(timeout) ~= "number" or timeout ~= timeout) then
@@ -100,8 +104,11 @@ local function check_timeout(options)
 end
 
 function core.executor_methods.map(executor, ...)
-  if is_array((...)) then
-    return map(executor, check_timeout((...)), select(2, ...))
+  if getmetatable(executor) ~= core.executor_methods then
+    error(("bad argument #1 to 'map' (fern.executor expected, got %s)"):format(type(executor)), 2)
   end
-  return map(executor, nil, ...)
+  if is_array((...)) then
+    return map(executor, check_timeout((...)), 2, select(2, ...))
+  end
+  return map(executor, nil, 1, ...)
 end
