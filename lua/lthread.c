@@ -144,7 +144,7 @@ int lfern_traceback(lua_State *L)
 {
     lfern *fern = lfern_of(L);
     lthread *self = lthread_current(fern);
-    if (!self || !self->slot || lfern_error_code(L, 1, NULL))
+    if (!self || !self->slot || fern_thread_killed(self->thread))
         return 1;
     luaL_traceback(L, L, NULL, 1);
     lthread_push(L, self);
