@@ -202,6 +202,24 @@ int lthread_call(lthread *box)
     return outcome_of(status);
 }
 
+/* Lua, under pcall: the handler has kept the traceback for the thread inside
+   of which the box at 1 ran. */
+static int take_traceback(lua_State *L)
+{
+    lthread *box = lua_touserdata(L, 1), *outer = lthread_current(box->fern);
+    if (!outer || !outer->slot)
+        return 0;
+    lthread_push(L, outer);
+    lthread_extras(L, box->fern, -1);
+    lthread_push(L, box);
+    lthread_extras(L, box->fern, -1);
+    lua_getfield(L, 3, "traceback");
+    lua_setfield(L, -2, "traceback");
+    lua_pushnil(L);
+    lua_setfield(L, 3, "traceback");
+    return 0;
+}
+
 /* On another thread's C stack, by a function that was called from `L`: there,
    so that Lua counts our C calls with those that stand below. */
 static int call_from(lua_State *L, lthread *box)
@@ -212,6 +230,12 @@ static int call_from(lua_State *L, lthread *box)
     lua_pushcfunction(L, lfern_traceback);
     lua_xmove(box->L, L, count);
     int status = lua_pcall(L, count - 1, LUA_MULTRET, handler);
+    if (status != LUA_OK) {
+        lua_pushcfunction(L, take_traceback);
+        lua_pushlightuserdata(L, box);
+        lua_pcall(L, 1, 0, 0);
+        lua_settop(L, handler + 1);
+    }
     lua_remove(L, handler);
     box->values = lua_gettop(L) - handler + 1;
     if (!lua_checkstack(box->L, box->values + LUA_MINSTACK)) {

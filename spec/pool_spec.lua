@@ -249,6 +249,25 @@ describe("a spawn by a worker into its own full pool", function()
     assert.equal("inner", err)
   end)
 
+  it("keeps the inner function's traceback with its error", function()
+    local pool = fern.pool(1)
+    local function culprit() error("inner") end
+    local inner, innermost
+    local outer = pool:spawn(function()
+      inner = pool:spawn(function()
+        innermost = pool:spawn(function() culprit() end)
+        error("middle")
+      end)
+      fern.sleep(100)
+    end)
+    settle()
+    assert.matches("culprit", innermost:traceback(), 1, true)
+    assert.not_matches("culprit", inner:traceback(), 1, true)
+    outer:kill()
+    outer:join()
+    assert.is_nil(outer:traceback())
+  end)
+
   it("lets a kill and a time limit of the worker through", function()
     local pool, went_on = fern.pool(1), false
     local thread = pool:spawn(function()
