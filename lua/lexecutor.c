@@ -88,6 +88,13 @@ static int executor_submit(lua_State *L)
     return 1;
 }
 
+/* Does it refuse new work? For executor:map. */
+static int executor_is_shut(lua_State *L)
+{
+    lua_pushboolean(L, fern_executor_full(check_open(L, 1)->executor) == -ESHUTDOWN);
+    return 1;
+}
+
 static bool field_is(lua_State *L, const char *name, bool otherwise)
 {
     bool is = otherwise;
@@ -238,6 +245,8 @@ void lexecutor_open(lua_State *L)
     };
     lua_pushcfunction(L, new_executor);
     lua_setfield(L, -2, "executor");
+    lua_pushcfunction(L, executor_is_shut);
+    lua_setfield(L, -2, "is_shut");
     if (luaL_newmetatable(L, LEXECUTOR)) {
         luaL_setfuncs(L, methods, 0);
         lua_pushvalue(L, -1);

@@ -335,6 +335,8 @@ describe("executor:map", function()
     check("bad argument #1 to 'map' (unknown option '1')", function() executor:map({ 1 }, print) end)
     check("bad option 'timeout' (a number of seconds expected)",
       function() executor:map({ timeout = "soon" }, print, {}) end)
+    executor:shutdown()
+    check("the executor is shut down", function() executor:map(print, {}) end)
     check("bad argument #1 to 'map' (fern.executor expected, got function)", function() executor.map(print, {}) end)
   end)
 end)

@@ -107,6 +107,7 @@ function core.executor_methods.map(executor, ...)
   if getmetatable(executor) ~= core.executor_methods then
     error(("bad argument #1 to 'map' (fern.executor expected, got %s)"):format(type(executor)), 2)
   end
+  if core.is_shut(executor) then error("the executor is shut down", 2) end
   if is_array((...)) then
     return map(executor, check_timeout((...)), 2, select(2, ...))
   end
