@@ -196,7 +196,7 @@ static void push_reason(lua_State *L, const lfuture *self)
 {
     if (self->core.status == FERN_FUTURE_CANCELLED) {
         if (self->core.result == -ECANCELED)
-            lua_pushnil(L);
+            lua_pushliteral(L, "cancelled before it began");
         else
             lua_pushstring(L, fern_error_message(self->core.result));
         lfern_push_error(L, -ECANCELED, 0);
