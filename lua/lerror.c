@@ -45,8 +45,6 @@ static int error_index(lua_State *L)
         lua_pushstring(L, fern_error_name(error->rc));
     else if (strcmp(key, "reason") == 0)
         lua_getiuservalue(L, 1, 1);
-    else if (strcmp(key, "message") == 0)
-        luaL_tolstring(L, 1, NULL);
     else
         lua_pushnil(L);
     return 1;
@@ -93,7 +91,7 @@ void lfern_enter(lua_State *L)
         if (!fern->closing) {
             static const char *const text = "attempt to park inside a finalizer (__gc)";
             lua_pushstring(L, text);
-            luaL_traceback(L, L, text, 1);
+            luaL_traceback(L, L, NULL, 1);
             lua_insert(L, -2);
             lfern_report(L, fern, lua_tostring(L, -2), NULL);
             lua_pop(L, 1);
@@ -134,6 +132,8 @@ static bool add_waiter(fern_thread *thread, void *arg)
         return true;
     const char *file = fern_thread_place(thread, &line), *name = fern_thread_name(thread);
     fern_thread_describe(thread, what, sizeof what);
+    if (strcmp(what, "a job") == 0)
+        return true;            /* an idle worker: nobody misses it */
     trace[0] = 0;
     if (fern_thread_host(thread) && fern_thread_host(thread)->traceback)
         fern_thread_host(thread)->traceback(thread, trace, sizeof trace);
