@@ -212,6 +212,16 @@ static fern_worker *next_worker(lua_State *L, lmap *self, int index)
     return NULL;
 }
 
+/* The result on the stack would end a generic for: if it is nil, message, it
+   says why. */
+static _Noreturn void raise_nil(lua_State *L, intptr_t item)
+{
+    const char *why = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : NULL;
+    luaL_error(L, "item %I returned nil first, which would end the loop%s%s",
+               (LUAI_UACINT)item, why ? ": " : "", why ? why : "");
+    __builtin_unreachable();
+}
+
 /* The iterator: upvalue 1 is the map. */
 static int map_next(lua_State *L)
 {
@@ -226,8 +236,7 @@ static int map_next(lua_State *L)
     intptr_t item = (intptr_t)fern_worker_item(worker);
     int count = lcrew_results(L, worker);
     if (count == 0 || lua_isnil(L, 1))
-        luaL_error(L, "item %I returned nil first, which would end the loop",
-                   (LUAI_UACINT)item);
+        raise_nil(L, item);
     return count;
 }
 

@@ -279,6 +279,11 @@ describe("executor:map", function()
     assert.equal(3, next_item())
   end)
 
+  it("says why a result is nil first, if that is a failure", function()
+    local next_item = executor:map(function() return nil, "100% full", "ENOSPC" end, numbers(1))
+    assert.has_error(next_item, "item 1 returned nil first, which would end the loop: 100% full")
+  end)
+
   it("raises the timeout of its own limit, counted from the call", function()
     local next_item, _, _, closing = executor:map({ timeout = 0.005 }, fern.sleep, { 0, 100 })
     local ok, err = pcall(next_item)

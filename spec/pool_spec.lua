@@ -452,6 +452,11 @@ describe("imap", function()
     assert.is_nil(next_item())
   end)
 
+  it("says why a result is nil first, if that is a failure", function()
+    local next_item = fern.pool(1):imap(function() return nil, "100% full", "ENOSPC" end, { 1 })
+    assert.has_error(next_item, "item 1 returned nil first, which would end the loop: 100% full")
+  end)
+
   it("passes false on as any value", function()
     assert.same({ false, false }, collect(fern.pool(2):imap(function() return false end, { 1, 2 })))
   end)

@@ -46,7 +46,9 @@ local guard_meta = { __close = function(guard) if guard.futures then leave(guard
 
 local function check(position, first, ...)
   if first == nil then
-    error(("item %d returned nil first, which would end the loop"):format(position), 2)
+    local message = ...
+    local why = type(message) == "string" and ": " .. message or ""
+    error(("item %d returned nil first, which would end the loop%s"):format(position, why), 2)
   end
   return first, ...
 end
