@@ -570,6 +570,11 @@ bool fern_thread_done(const fern_thread *thread)
     return thread->ended;
 }
 
+bool fern_thread_idle(const fern_thread *thread)
+{
+    return thread->idle;
+}
+
 fern_status fern_thread_status(const fern_thread *thread)
 {
     if (thread->ended)

@@ -263,6 +263,10 @@ FERN_API fern_status fern_thread_status(const fern_thread *thread);
 FERN_API const char *fern_status_name(fern_status status);
 FERN_API bool fern_thread_done(const fern_thread *thread);
 
+/* Is it a worker without a job? Nobody misses it: fern_hub_waitall does not
+   wait for it, and no deadlock is its fault. */
+FERN_API bool fern_thread_idle(const fern_thread *thread);
+
 /* What the body returned; -ECANCELED if killed. Only when done. */
 FERN_API int fern_thread_result(const fern_thread *thread);
 

@@ -128,12 +128,11 @@ static bool add_waiter(fern_thread *thread, void *arg)
     lua_State *L = arg;
     char what[160], trace[2048];
     int line;
-    if (fern_thread_status(thread) != FERN_WAITING && fern_thread_name(thread) == NULL)
+    if (fern_thread_idle(thread) ||
+        (fern_thread_status(thread) != FERN_WAITING && !fern_thread_name(thread)))
         return true;
     const char *file = fern_thread_place(thread, &line), *name = fern_thread_name(thread);
     fern_thread_describe(thread, what, sizeof what);
-    if (strcmp(what, "a job") == 0)
-        return true;            /* an idle worker: nobody misses it */
     trace[0] = 0;
     if (fern_thread_host(thread) && fern_thread_host(thread)->traceback)
         fern_thread_host(thread)->traceback(thread, trace, sizeof trace);
