@@ -3,7 +3,7 @@
 
 local fern = require "fern"
 local net = require "fern.net"
-local process = require "spec.support.process"
+local script = require "spec.support.script"
 
 local REFUSED <const> = "http://127.0.0.1:1/"
 
@@ -25,7 +25,7 @@ end
 
 describe("examples/urls.lua", function()
   it("fetches the 100 pages of its own site, in order and at once", function()
-    local output, code = process.run("", "examples/urls.lua")
+    local output, code = script.run("", "examples/urls.lua")
     local lines = lines_of(output)
     assert.are.equal(101, #lines, output)
     for page = 1, 100 do
@@ -43,10 +43,10 @@ describe("examples/urls.lua", function()
   end)
 
   it("says why a page fails, goes on, and exits with 1", function()
-    local next_line, stop = process.start("examples/site.lua")
+    local next_line, stop = script.start("examples/site.lua")
     local urls = {}
     for page = 1, 100 do urls[page] = next_line() end
-    local output, code = process.run("", "examples/urls.lua", urls[50], REFUSED, urls[3], urls[50])
+    local output, code = script.run("", "examples/urls.lua", urls[50], REFUSED, urls[3], urls[50])
     assert.are.equal("", stop())
     local lines = lines_of(output)
     assert.are.equal(5, #lines, output)
@@ -60,7 +60,7 @@ describe("examples/urls.lua", function()
   end)
 
   it("takes what is no URL for a failure", function()
-    local output, code = process.run("", "examples/urls.lua", "nonsense", "http://a b/", "")
+    local output, code = script.run("", "examples/urls.lua", "nonsense", "http://a b/", "")
     assert.are.equal(4, #lines_of(output), output)
     assert.are.equal(0, (summary(lines_of(output)[4])))
     assert.are.equal(1, code)
@@ -72,7 +72,7 @@ describe("examples/site.lua", function()
 
   before_each(function()
     local next_line
-    next_line, stop = process.start("examples/site.lua")
+    next_line, stop = script.start("examples/site.lua")
     port = tonumber(next_line():match("^http://127%.0%.0%.1:(%d+)/page/1$"))
     for _ = 2, 100 do next_line() end
   end)

@@ -3,7 +3,7 @@
 
 local fern = require "fern"
 local net = require "fern.net"
-local process = require "spec.support.process"
+local script = require "spec.support.script"
 
 local LINE_MAX <const> = 1024 * 1024
 local SOON <const> = 30     -- seconds: longer than anything here takes
@@ -491,7 +491,7 @@ describe("accept", function()
   end)
 
   it("tells when there are no descriptors left, and goes on when there are", function()
-    local output, code = process.run_text("ulimit -n 64; ", [[
+    local output, code = script.run_text("ulimit -n 64; ", [[
       local net = require "fern.net"
       local listener = assert(net.listen("127.0.0.1", 0))
       local _, port = listener:address()
@@ -671,7 +671,7 @@ describe("the end of a script", function()
   ]]
 
   local function check(last, expected_code)
-    local output, code = process.run_text("", OPEN .. last)
+    local output, code = script.run_text("", OPEN .. last)
     assert.are.equal("unwound\n", output)
     assert.are.equal(expected_code or 0, code)
   end
@@ -681,7 +681,7 @@ describe("the end of a script", function()
   it("does so when the module is closed", function() check("local _ <close> = fern") end)
 
   it("leaves objects that can do no harm", function()
-    local output, code = process.run_text("", [[
+    local output, code = script.run_text("", [[
       local objects = {}
       do
         local fern <close> = require "fern"
