@@ -332,15 +332,17 @@ void fern_thread_abandon(fern_thread *thread)
 
 /* ---- the beginning ---- */
 
-static void late_start(fern_timer *timer)
-{
-    fern_thread *thread = fern_list_entry(timer, fern_thread, timer);
-    fern_hub_ready(thread->hub, thread);
-}
-
 static void timed_out(fern_timer *timer)
 {
     fern_wake(fern_list_entry(timer, fern_thread, timer), -ETIMEDOUT);
+}
+
+/* From now on the timer is that of the thread's waits. */
+static void late_start(fern_timer *timer)
+{
+    fern_thread *thread = fern_list_entry(timer, fern_thread, timer);
+    timer->fn = timed_out;
+    fern_hub_ready(thread->hub, thread);
 }
 
 static void start(fern_hub *hub, fern_thread *thread, double at)
