@@ -208,6 +208,8 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *so
 {
     fern_http_multi *multi = arg;
     fern_watch *watch = socket;
+    if (fd == CURL_SOCKET_BAD)
+        return 0;               /* between two connections; its timer goes on */
     if (what == CURL_POLL_REMOVE) {
         if (watch)
             fern_watch_close(watch);

@@ -207,33 +207,37 @@ static int set_headers(fern_http_transfer *transfer, const fern_http_hop *hop)
     return rc;
 }
 
+/* Without TLS nothing but 1.1 may be asked for: else libcurl would also use a
+   connection on which another request, which wanted 2, speaks that. */
 static long version_number(const fern_http_hop *hop)
 {
+    bool secure = hop->origin->secure;
     switch (hop->options->version) {
     case FERN_HTTP_1_0:
         return CURL_HTTP_VERSION_1_0;
     case FERN_HTTP_1_1:
         return CURL_HTTP_VERSION_1_1;
     case FERN_HTTP_2:
-        if (!hop->origin->secure)
-            return CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE;
-        return CURL_HTTP_VERSION_2TLS;
+        return secure ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE;
     case FERN_HTTP_AUTO:
         break;
     }
-    return CURL_HTTP_VERSION_2TLS;
+    return secure ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1;
 }
 
 /* A libcurl without HTTP/2 refuses the option; that matters only to those
    who ask for it. PIPEWAIT: rather share a connection about to be made than
-   make hundreds of them. */
+   make hundreds of them. But 2 without TLS has its connection to itself:
+   libcurl would send it on one that speaks 1.1, to the harm of both. */
 static int set_version(CURL *easy, const fern_http_hop *hop)
 {
     CURLcode code = curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, version_number(hop));
-    if (code && hop->options->version == FERN_HTTP_2)
+    bool wants_2 = hop->options->version == FERN_HTTP_2, secure = hop->origin->secure;
+    if (code && wants_2)
         return -EPROTONOSUPPORT;
-    bool shares = hop->origin->secure || hop->options->version == FERN_HTTP_2;
-    curl_easy_setopt(easy, CURLOPT_PIPEWAIT, (long)shares);
+    curl_easy_setopt(easy, CURLOPT_PIPEWAIT, (long)secure);
+    curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, (long)(wants_2 && !secure));
+    curl_easy_setopt(easy, CURLOPT_FORBID_REUSE, (long)(wants_2 && !secure));
     return 0;
 }
 

@@ -119,6 +119,22 @@ describe("a server that sends garbage", function()
     assert.is_true(response ~= nil or code == "EPROTO")
   end)
 
+  it("HTTP/2, to those who insist on it, harms nobody else", function()
+    local old <close> = server.serve(function(connection)
+      while server.read_request(connection) do server.answer(connection, "1.1") end
+    end)
+    local function post(i)
+      local version = i % 5 == 0 and "2" or nil
+      local response = http.request { url = old.url, http_version = version, body = ("x"):rep(100000) }
+      return response and response.body or "none"
+    end
+    local numbers = {}
+    for i = 1, 300 do numbers[i] = i end
+    for i, body in ipairs(fern.pool(50):map(post, numbers)) do
+      assert.are.equal(i % 5 == 0 and "none" or "1.1", body)
+    end
+  end)
+
   it("to one who expects TLS", function()
     local hostile <close> = server.serve(function(connection)
       connection:read(5)
