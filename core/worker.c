@@ -89,15 +89,20 @@ static void rest(fern_worker *worker)
     worker->ending = rc < 0 && !worker->given;
 }
 
-/* The body of a worker's thread. A job that was given while the one before
-   ended waits for its turn behind the threads that are ready. */
-static int work(void *arg)
+struct shift {
+    fern_worker *worker;
+    int rc;                     /* of its last job */
+};
+
+/* A job that was given while the one before ended waits for its turn behind
+   the threads that are ready. */
+static void run_jobs(void *arg)
 {
-    fern_worker *worker = arg;
-    int rc = 0;
+    struct shift *shift = arg;
+    fern_worker *worker = shift->worker;
     while (!worker->ending) {
         if (worker->given) {
-            rc = run_job(worker);
+            shift->rc = run_job(worker);
             if (worker->given)
                 (void)fern_yield();
         } else if (!worker->taken && worker->crew->closed) {
@@ -106,10 +111,21 @@ static int work(void *arg)
             rest(worker);
         }
     }
+}
+
+/* The body of a worker's thread. */
+static int work(void *arg)
+{
+    fern_worker *worker = arg;
+    struct shift shift = { .worker = worker };
+    if (worker->crew->options.around)
+        worker->crew->options.around(worker->thread->data, run_jobs, &shift);
+    else
+        run_jobs(&shift);
     worker->left = true;
     if (!worker->taken)
         fern_worker_free(worker);
-    return rc;
+    return shift.rc;
 }
 
 /* ---- its beginning ---- */

@@ -492,6 +492,9 @@ typedef struct fern_crew_options {
     /* Make the data of a new worker, whose thread is `thread`: returns 0, or a
        negative errno with nothing made. NULL: it is NULL. Must not park. */
     int (*open)(void *arg, fern_thread *thread, void **data);
+    /* Call `work(arg)`, once, in the worker's thread: all its jobs are run, and
+       waited for, in there. NULL: it is just called. */
+    void (*around)(void *data, void (*work)(void *arg), void *arg);
     /* Forget what the last job left in the data. Must not park or fail. */
     void (*clear)(void *data);
     /* The worker is gone: it runs no more, or only what is left of its last

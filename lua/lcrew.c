@@ -29,12 +29,68 @@ static void push_box(lua_State *L, lthread *box)
     lua_remove(L, -2);
 }
 
+/* The hook of a state that must not call it for a while. */
+struct hook {
+    lua_Hook fn;
+    int mask, count;
+};
+
+static struct hook take_hook(lua_State *L)
+{
+    struct hook hook = { lua_gethook(L), lua_gethookmask(L), lua_gethookcount(L) };
+    lua_sethook(L, NULL, 0, 0);
+    return hook;
+}
+
+struct shift {
+    void (*work)(void *arg);
+    void *arg;
+    struct hook hook;
+};
+
+/* What a worker's state runs from beginning to end: between two jobs, too, its
+   coroutine is none that whoever has kept it could resume or close. The
+   stack is the caller's, below the shift on the top. */
+static int run_shift(lua_State *L)
+{
+    struct shift *shift = lua_touserdata(L, -1);
+    lua_pop(L, 1);
+    if (!shift)
+        return 0;               /* see make_box */
+    lua_sethook(L, shift->hook.fn, shift->hook.mask, shift->hook.count);
+    shift->work(shift->arg);
+    (void)take_hook(L);
+    return lua_gettop(L);
+}
+
+/* With room on the stack the call cannot fail: make_box has tried it, and Lua
+   keeps what that took. */
+static void around(void *data, void (*work)(void *arg), void *arg)
+{
+    lua_State *L = ((lthread *)data)->L;
+    if (!lua_checkstack(L, LUA_MINSTACK + 2)) {
+        work(arg);
+        return;
+    }
+    struct shift shift = { work, arg, take_hook(L) };
+    lua_pushcfunction(L, run_shift);
+    lua_insert(L, 1);
+    lua_pushlightuserdata(L, &shift);
+    lua_pcall(L, lua_gettop(L) - 1, LUA_MULTRET, 0);
+}
+
 /* Lua, under pcall: the lcrew and where to put the box. */
 static int make_box(lua_State *L)
 {
     struct lcrew *crew = lua_touserdata(L, 1);
     lthread **out = lua_touserdata(L, 2);
     lthread *box = *out = lthread_new(L, crew->fern);
+    struct hook hook = take_hook(box->L);
+    lua_pushcfunction(box->L, run_shift);
+    lua_pushlightuserdata(box->L, NULL);
+    if (lua_pcall(box->L, 1, 0, 0) != LUA_OK)
+        luaL_error(L, "not enough memory");
+    lua_sethook(box->L, hook.fn, hook.mask, hook.count);
     lua_rawgetp(L, LUA_REGISTRYINDEX, &boxes_key);
     lua_insert(L, -2);
     lua_rawsetp(L, -2, box);
@@ -122,7 +178,8 @@ static struct lcrew *new_crew(lua_State *L, lfern *fern)
 fern_crew *lcrew_open(lua_State *L, lfern *fern)
 {
     fern_crew_options options = {
-        .host = &lthread_host, .open = open_box, .clear = clear_box, .close = close_box,
+        .host = &lthread_host, .open = open_box, .around = around,
+        .clear = clear_box, .close = close_box,
     };
     if (!fern->crew)
         fern->crew = new_crew(L, fern);

@@ -297,6 +297,28 @@ describe("a thread", function()
     end
   end)
 
+  it("whose coroutine runs one function after another is nobody's in between", function()
+    local executor, pool, kept = fern.executor { max_workers = 1 }, fern.pool(2), {}
+    local function work(x)
+      kept[coroutine.running()] = true
+      return x
+    end
+    local function spoil()
+      for co in pairs(kept) do
+        assert.are.equal("normal", coroutine.status(co))
+        for _, call in ipairs { coroutine.close, coroutine.resume } do
+          local called, spoiled = pcall(call, co)
+          assert.is_false(called and spoiled)
+        end
+      end
+    end
+    for i = 1, 3 do
+      assert.are.equal(i, executor:submit(work, i):result())
+      spoil()
+      for x in pool:imap(work, { 1, 2, 3 }) do assert.is_number(x) spoil() end
+    end
+  end)
+
   it("with deadlines inside each other gets that which comes first", function()
     local function nested(outer, inner)
       return fern.spawn(function()
