@@ -5,6 +5,7 @@
    registry, which lua_close calls before it finalizes anything older. */
 #include "lfern.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -84,13 +85,17 @@ static void print_report(lua_State *L, lthread *box)
 }
 
 /* May park. Call on_error(err, traceback, thread), which stand from `first`
-   on; if that fails, tell on stderr of both errors. */
-static void call_on_error(lua_State *L, int first)
+   on; if that fails, but not by os.exit, tell on stderr of both errors. */
+static void call_on_error(lua_State *L, const lfern *fern, int first)
 {
     for (int i = 0; i < 4; i++)
         lua_pushvalue(L, first + i);
     if (lua_pcall(L, 3, 0, 0) == LUA_OK)
         return;
+    if (fern->exit_code && lfern_error_code(L, -1, NULL) == -ECANCELED) {
+        lua_pop(L, 1);
+        return;
+    }
     fprintf(stderr, "fern: on_error failed: %s\n", push_text(L, lua_gettop(L)));
     lua_pop(L, 2);
     lua_pushvalue(L, first + 1);
@@ -103,7 +108,7 @@ static int run_on_error(void *data)
 {
     lthread *box = data;
     fern_park_at(box->L);
-    call_on_error(box->L, 2);
+    call_on_error(box->L, box->fern, 2);
     return 0;
 }
 
@@ -156,7 +161,7 @@ void lfern_report(lua_State *L, lfern *fern, const char *traceback, lthread *box
         print_report(L, box);
     } else if (fern->closing) { /* nothing can be spawned; we are in a thread */
         push_on_error(L, fern, box);
-        call_on_error(L, top + 1);
+        call_on_error(L, fern, top + 1);
     } else if (!spawned_report(L, box)) {
         print_report(L, box);
     }
@@ -299,6 +304,18 @@ void lend_close(lua_State *L, lfern *fern)
     fern->hub = NULL;
 }
 
+/* The same; and if a thread has called os.exit(code, true), that. */
+static void close_and_exit(lua_State *L, lfern *fern)
+{
+    lend_close(L, fern);
+    if (!fern->exit_code)
+        return;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, fern->exit_function);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, fern->exit_code);
+    lua_pushboolean(L, 1);
+    lua_call(L, 2, 0);
+}
+
 /* ---- the sentinel ---- */
 
 typedef struct sentinel {
@@ -310,9 +327,8 @@ static int sentinel_gc(lua_State *L)
     sentinel *self = luaL_checkudata(L, 1, LSENTINEL);
     lfern *fern = self->fern;
     self->fern = NULL;
-    if (!fern)
-        return 0;
-    lend_close(L, fern);
+    if (fern)
+        close_and_exit(L, fern);
     return 0;
 }
 
@@ -385,12 +401,7 @@ void lend_after_wait(lua_State *L, lfern *fern)
 static void exit_on_main(void *arg)
 {
     lfern *fern = arg;
-    lua_State *L = fern->L;
-    lend_close(L, fern);
-    lua_rawgeti(L, LUA_REGISTRYINDEX, fern->exit_function);
-    lua_rawgeti(L, LUA_REGISTRYINDEX, fern->exit_code);
-    lua_pushboolean(L, 1);
-    lua_call(L, 2, 0);
+    close_and_exit(fern->L, fern);
 }
 
 /* The original function is our upvalue. The first call says how it ends. */
@@ -409,17 +420,25 @@ static void keep_exit(lua_State *L, lfern *fern)
     fern->exit_code = luaL_ref(L, LUA_REGISTRYINDEX);
 }
 
+/* From a thread that is being unwound: the others are, too, and then it ends. */
+static bool is_unwound(const lfern *fern)
+{
+    return fern->closing && fern_current() && fern_current() != fern_hub_main(fern->hub);
+}
+
 /* Ends the process from wherever it is called, a finalizer too. */
 static int os_exit(lua_State *L)
 {
     lua_settop(L, 2);
     lfern *fern = lfern_of(L);
-    if (lua_toboolean(L, 2) && fern->hub && !fern->closing && fern->owns_hub) {
+    bool closes = lua_toboolean(L, 2) && fern->hub && fern->owns_hub;
+    if (closes && (!fern->closing || is_unwound(fern))) {
         keep_exit(L, fern);
         fern_park_at(L);
-        int rc = fern_hub_call_main(fern->hub, exit_on_main, fern);
-        if (rc < 0)
-            lfern_raise(L, rc);
+        int rc = fern->closing ? fern_yield() :
+                 fern_hub_call_main(fern->hub, exit_on_main, fern);
+        if (rc < 0 || fern->closing)
+            lfern_raise(L, rc < 0 ? rc : -ECANCELED);
     }
     lua_pushvalue(L, lua_upvalueindex(1));
     lua_insert(L, 1);
@@ -444,7 +463,7 @@ static int module_close(lua_State *L)
     lfern *fern = lfern_of(L);
     if (fern->hub && fern->owns_hub && fern_current() != fern_hub_main(fern->hub))
         luaL_error(L, "only the main thread can close fern");
-    lend_close(fern->L, fern);
+    close_and_exit(L, fern);
     return 0;
 }
 

@@ -171,6 +171,27 @@ describe("at the end", function()
     end
   end)
 
+  it("os.exit(n, true) again, or while everything is being unwound, leaves the others their time", function()
+    for name, thread in pairs {
+      ["a message handler"] = "xpcall(error, function() os.exit(5, true) end)",
+      ["a loop"] = "while true do pcall(os.exit, 5, true) end",
+      ["on_error"] = "fern.on_error(function() os.exit(5, true) end) error 'x'",
+      ["__close"] = "local _ <close> = closing(function() os.exit(5, true) end) fern.sleep(1e9)",
+    } do
+      local output, code = run([[
+        local function closing(fn) return setmetatable({}, { __close = fn }) end
+        fern.spawn(function()
+          local _ <close> = closing(function() fern.sleep(0.01) print "closed" end)
+          fern.sleep(1e9)
+        end)
+        fern.spawn(function() ]] .. thread .. [[ end)
+        fern.sleep(0)
+      ]])
+      assert.are.equal("closed\n", output, name)
+      assert.are.equal(5, code, name)
+    end
+  end)
+
   it("os.exit(n, true) in a finalizer ends the process", function()
     local output, code = run [[
       fern.spawn(fern.sleep, 1e9)
