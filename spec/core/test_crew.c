@@ -12,9 +12,18 @@ static int open_data(void *arg, fern_thread *thread, void **data)
 {
     (void)arg;
     CHECK_EQUAL(fern_thread_status(thread), FERN_NEW);
-    *data = malloc(1);
+    *data = calloc(1, sizeof(bool));
     data_count++;
     return *data ? 0 : -ENOMEM;
+}
+
+/* What the data says: is the worker's thread within? */
+static void around(void *data, void (*work)(void *arg), void *arg)
+{
+    bool *within = data;
+    *within = true;
+    work(arg);
+    *within = false;
 }
 
 static void close_data(void *data)
@@ -32,7 +41,7 @@ static void clear_data(void *data)
 static void open_crew(void)
 {
     static const fern_crew_options options = {
-        .open = open_data, .clear = clear_data, .close = close_data,
+        .open = open_data, .around = around, .clear = clear_data, .close = close_data,
     };
     ran = over = cleared = 0;
     CHECK_EQUAL(fern_hub_open(NULL, &hub), 0);
@@ -56,6 +65,7 @@ static fern_worker *take(void)
 static int run(fern_worker *worker)
 {
     CHECK(fern_worker_current() == worker);
+    CHECK(*(bool *)fern_worker_data(worker));
     ran++;
     return 5;
 }
