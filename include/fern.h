@@ -715,7 +715,8 @@ typedef enum fern_http_version {
     FERN_HTTP_AUTO,             /* 2 over TLS if the peer has it, else 1.1 */
     FERN_HTTP_1_0,
     FERN_HTTP_1_1,
-    FERN_HTTP_2,                /* as AUTO over TLS; without it, 2 or nothing */
+    FERN_HTTP_2,                /* as AUTO over TLS; without it, 2 or nothing,
+                                   each request on a connection of its own */
 } fern_http_version;
 
 typedef struct fern_http_header {
