@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
    http_transfer: see the header. Options that never change are set once, all
    others at every request, to their defaults too: nothing of one request can
-   slip into the next. */
+   slip into the next. Only after one usual request the next usual one finds
+   everything set but its URL. */
 #include "http_transfer.h"
 
 #include <errno.h>
@@ -271,19 +272,43 @@ static CURLcode set_route(fern_http_transfer *transfer, const fern_http_hop *hop
     return code | curl_easy_setopt(easy, CURLOPT_PASSWORD, hop->password);
 }
 
-int fern_http_transfer_prepare(fern_http_transfer *transfer)
+/* A mark for a page that is fetched with no option but its URL, which all
+   such hops share, one for TLS and one without; else NULL. */
+static const void *usual(const fern_http_hop *hop)
 {
-    const fern_http_hop *hop = transfer->hop;
-    CURLcode code = curl_easy_setopt(transfer->easy, CURLOPT_URL, hop->url);
-    code |= set_method(transfer->easy, hop);
+    static const char marks[2];
+    const fern_http_options *options = hop->options;
+    bool addressed = !hop->name && hop->proxy && !hop->proxy[0];
+    bool named = hop->user || hop->password;
+    bool trusting = options->insecure || options->cafile;
+    bool sends = options->header_count || has_body(hop) || strcmp(hop->method, "GET") != 0;
+    if (!addressed || named || trusting || sends || options->version != FERN_HTTP_AUTO)
+        return NULL;
+    return &marks[hop->origin->secure];
+}
+
+static int set_all(fern_http_transfer *transfer, const fern_http_hop *hop)
+{
+    CURLcode code = set_method(transfer->easy, hop);
     code |= set_trust(transfer, hop->options);
     code |= set_route(transfer, hop);
     if (code)
         return -ENOMEM;         /* all else is known to be right */
     int rc = set_headers(transfer, hop);
-    if (rc < 0)
-        return rc;
-    return set_version(transfer->easy, hop);
+    return rc < 0 ? rc : set_version(transfer->easy, hop);
+}
+
+int fern_http_transfer_prepare(fern_http_transfer *transfer)
+{
+    const fern_http_hop *hop = transfer->hop;
+    const void *mark = usual(hop);
+    if (curl_easy_setopt(transfer->easy, CURLOPT_URL, hop->url))
+        return -ENOMEM;
+    if (mark && mark == transfer->usual)
+        return 0;
+    int rc = set_all(transfer, hop);
+    transfer->usual = rc < 0 ? NULL : mark;
+    return rc;
 }
 
 /* ---- new, clear, free ---- */

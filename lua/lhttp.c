@@ -168,10 +168,12 @@ static double check_request(lua_State *L, fern_http_options *options)
     return lfern_deadline(L, 5);
 }
 
-/* Called with the response, which its caller frees whether this raises or not. */
+/* Called with the response, which its caller frees whether this raises or not,
+   and with the URL that was asked for. */
 static int push_response(lua_State *L)
 {
     const fern_http_response *response = lua_touserdata(L, 1);
+    const char *url = lua_tostring(L, 2);
     lfern_left(L, lfern_of(L));
     lua_createtable(L, 0, 4);
     lua_pushinteger(L, response->status);
@@ -180,7 +182,10 @@ static int push_response(lua_State *L)
     lua_setfield(L, -2, "headers");
     lua_pushlstring(L, response->body, response->body_size);
     lua_setfield(L, -2, "body");
-    lua_pushstring(L, response->url);
+    if (strcmp(response->url, url) == 0)
+        lua_pushvalue(L, 2);
+    else
+        lua_pushstring(L, response->url);
     lua_setfield(L, -2, "url");
     luaL_setmetatable(L, LRESPONSE);
     return 1;
@@ -190,7 +195,8 @@ static int give_response(lua_State *L, fern_http_response *response)
 {
     lua_pushcfunction(L, push_response);
     lua_pushlightuserdata(L, response);
-    int status = lua_pcall(L, 1, 1, 0);
+    lua_pushvalue(L, 1);
+    int status = lua_pcall(L, 2, 1, 0);
     fern_http_response_free(response);
     return status == LUA_OK ? 1 : lua_error(L);
 }
