@@ -94,6 +94,11 @@ fern_context *fern_hub_bury(fern_hub *hub, fern_thread *thread);
    wake those in waitall whose wait is over. */
 void fern_hub_check_waitall(fern_hub *hub);
 
+/* What the hub's own stack runs; and on a host's loop one turn, from a callback
+   of lowest priority. */
+void fern_hub_main_loop(void *hub);
+void fern_hub_hosted_turn(void *hub);
+
 /* On a host's loop, outside of our turn: tell it what we wait for. */
 void fern_hub_settle(fern_hub *hub);
 
