@@ -175,14 +175,43 @@ int fern_io_wait(fern_io *io, int event, double deadline)
 
 /* ---- somebody else's descriptors ---- */
 
-/* What a deadline in the past asks for: a look, without waiting. */
 static int look(int fd, int event)
 {
-    int rc = fern_breathe();
-    if (rc < 0)
-        return rc;
     struct pollfd one = { .fd = fd, .events = event == FERN_READ ? POLLIN : POLLOUT };
-    return poll(&one, 1, 0) > 0 ? 0 : -ETIMEDOUT;
+    if (poll(&one, 1, 0) <= 0)
+        return -ETIMEDOUT;
+    return one.revents & POLLNVAL ? -EBADF : 0;
+}
+
+/* The last one to leave takes the io with it: one that was woken, and has yet
+   to run, must not find it forgotten. */
+static int wait_foreign(fern_hub *hub, fern_io *io, int event, double deadline)
+{
+    io->refs++;
+    int rc = fern_io_wait(io, event, deadline);
+    if (io->fd >= 0 && io->refs == 2) {
+        forget(hub, io);
+        io->refs--;
+    }
+    unref(io);
+    return rc;
+}
+
+static int wait_for(fern_hub *hub, int fd, const struct stat *stat, int event, double deadline)
+{
+    if (deadline <= fern_now()) {
+        int rc = fern_breathe();
+        return rc < 0 ? rc : look(fd, event);
+    }
+    fern_io *io = find_same(hub, fd, stat);
+    if (io && !io->foreign)
+        return fern_io_wait(io, event, deadline);
+    if (!io) {
+        int rc = new_io(hub, fd, stat, true, &io);
+        if (rc < 0)
+            return rc;
+    }
+    return wait_foreign(hub, io, event, deadline);
 }
 
 int fern_fd_wait(int fd, int event, double deadline)
@@ -195,24 +224,10 @@ int fern_fd_wait(int fd, int event, double deadline)
     struct stat stat;
     if (fstat(fd, &stat) < 0)
         return -EBADF;
-    if (deadline <= fern_now())
-        return look(fd, event);
-    fern_io *io = find_same(hub, fd, &stat);
-    if (io && !io->foreign)
-        return fern_io_wait(io, event, deadline);
-    if (!io) {
-        int rc = new_io(hub, fd, &stat, true, &io);
-        if (rc < 0)
-            return rc;
-    }
-    io->refs++;
-    int rc = fern_io_wait(io, event, deadline);
-    if (io->fd >= 0 && fern_list_empty(&io->readers) && fern_list_empty(&io->writers)) {
-        forget(hub, io);
-        io->refs--;
-    }
-    unref(io);
-    return rc;
+    int rc = wait_for(hub, fd, &stat, event, deadline);
+    if (rc != -ETIMEDOUT || fern_thread_interrupted())
+        return rc;
+    return look(fd, event);     /* the deadline may have passed before we waited */
 }
 
 void fern_fd_forget(int fd)

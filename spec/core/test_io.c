@@ -908,6 +908,59 @@ TEST(one_foreign_waiter_a_direction)
     leave();
 }
 
+TEST(foreign_waiters_may_both_be_woken_at_once)
+{
+    int ends[2];
+    enter();
+    make_pair(ends);
+    put(ends[1], "x");
+    struct call reader = { .fd = ends[0], .event = FERN_READ };
+    struct call writer = { .fd = ends[0], .event = FERN_WRITE };
+    start(&reader, call_wait);
+    start(&writer, call_wait);
+    CHECK_EQUAL(end(&reader), 0);
+    CHECK_EQUAL(end(&writer), 0);
+    close(ends[0]);
+    close(ends[1]);
+    leave();
+}
+
+/* However little time there is, or was until just now. */
+TEST(a_foreign_descriptor_that_is_ready_never_times_out)
+{
+    int ends[2];
+    enter();
+    make_pipe(ends);
+    put(ends[1], "x");
+    for (int i = 0; i < 20000; i++)
+        if (!CHECK_EQUAL(fern_fd_wait(ends[0], FERN_READ, fern_now() + i % 2000 * 1e-9), 0))
+            break;
+    close(ends[0]);
+    close(ends[1]);
+    leave();
+}
+
+static int closes(void *arg)
+{
+    return close(*(int *)arg);
+}
+
+TEST(a_look_at_what_others_close_meanwhile_tells_so)
+{
+    int ends[2], rc = 0;
+    enter();
+    make_pipe(ends);
+    if (fern_spawn(closes, &ends[0], NULL, NULL) < 0)
+        abort();
+    for (int i = 0; i < 1000 && rc != -EBADF; i++) {
+        rc = fern_fd_wait(ends[0], FERN_READ, 0);
+        CHECK(rc == -ETIMEDOUT || rc == -EBADF);
+    }
+    CHECK_EQUAL(rc, -EBADF);
+    close(ends[1]);
+    leave();
+}
+
 TEST(forgetting_wakes_foreign_waiters)
 {
     int ends[2];
