@@ -353,7 +353,8 @@ static void start(fern_hub *hub, fern_thread *thread, double at)
     hub->alive_all++;
     fern_list_append(&hub->threads, &thread->all);
     thread->timer.fn = timed_out;
-    if (at > 0 && at > fern_now()) {
+    /* Not before those that should begin earlier, or were spawned before it. */
+    if (at > 0 && (at > fern_now() || fern_timers_next(&hub->timers) <= at)) {
         thread->timer.fn = late_start;
         if (at < FERN_NEVER)
             fern_timers_place(&hub->timers, &thread->timer, at);

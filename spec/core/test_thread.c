@@ -211,6 +211,20 @@ TEST(late_threads_of_one_time_begin_in_the_order_of_their_spawn)
     close_hub();
 }
 
+TEST(late_threads_that_are_spawned_too_late_do_not_overtake)
+{
+    open_hub();
+    double at = fern_now() + 0.003;
+    fern_spawn_options late = { .at = at }, earlier = { .at = at - 1 };
+    fern_thread_unref(spawn_with(quick, "a", &late));
+    spin(0.004);
+    fern_thread_unref(spawn_with(quick, "b", &late));
+    fern_thread_unref(spawn_with(quick, "-", &earlier));
+    waitall();
+    CHECK_STRING(trace, "-ab");
+    close_hub();
+}
+
 static int touch_stack(void *arg)
 {
     size_t size = (size_t)(intptr_t)arg;
