@@ -3,6 +3,7 @@
 -- is, and unwinds its threads; the second one is deadly. SIGPIPE never is.
 
 local script = require "spec.support.script"
+local unix = require "spec.support.unix"
 
 local SIGINT, SIGPIPE = 2, 13
 
@@ -14,9 +15,12 @@ parked.spawn(31)
 
 local function interrupt() unix.kill(unix.getpid(), 2) end
 
--- From outside, once everything is parked.
+-- From outside, once everything is parked: by who reads this line.
 local function interrupt_later()
-  os.execute(("(sleep 0.2; kill -INT %d) &"):format(unix.getpid()))
+  fern.spawn(function()
+    io.stdout:write("interrupt ", unix.getpid(), "\n")
+    io.stdout:flush()
+  end)
 end
 
 -- Until an interrupt.
@@ -26,8 +30,30 @@ local function work()
 end
 ]]
 
-local function run(text, ...)
-  local output, code = script.run_text("", BEFORE .. text, ...)
+-- Runs `command` and interrupts whoever asks for it. Returns what it wrote
+-- otherwise, and its exit code.
+local function interrupt_who_asks(command)
+  local pipe, output = assert(io.popen(command .. " 2>&1")), {}
+  for line in pipe:lines("L") do
+    local pid = line:match "interrupt (%d+)\n$"
+    if pid then
+      unix.kill(tonumber(pid), SIGINT)
+    else
+      output[#output + 1] = line
+    end
+  end
+  local _, how, code = pipe:close()
+  return table.concat(output), how == "signal" and -code or code
+end
+
+-- `option`, if any, stands before the script.
+local function run(text, option)
+  local path = os.tmpname()
+  local file <close> = assert(io.open(path, "w"))
+  file:write(BEFORE, text)
+  file:close()
+  local output, code = interrupt_who_asks(option and script.command(option, path) or script.command(path))
+  os.remove(path)
   local closed, opened = output:match "closed (%d+) of (%d+)\n"
   return output, code, closed and (closed == opened or closed .. " of " .. opened)
 end
@@ -175,22 +201,17 @@ describe("Ctrl-C", function()
   end)
 
   it("works for `lua -lfern` and for lines that are typed", function()
-    local output, code = script.run(
-      [[echo 'os.execute("(sleep 0.2; kill -INT " .. require "spec.support.unix".getpid() .. ") &")
-        fern = require "fern"
+    local output, code = interrupt_who_asks(
+      [[echo 'fern = require "fern"
         print "parks"
-        fern.sleep(60)
-        print "goes on"' | ]], "-i")
+        function ask() print("interrupt " .. require "spec.support.unix".getpid()) io.stdout:flush() end
+        fern.spawn(ask) fern.sleep(60)
+        print "goes on"' | ]] .. script.command("-i"))
     check_contains(output, "parks")
     check_contains(output, "interrupted!")
     check_contains(output, "goes on")
     assert.are.equal(0, code)
-    local path = os.tmpname()
-    local file <close> = assert(io.open(path, "w"))
-    file:write(BEFORE, "interrupt_later() fern.sleep(60)")
-    file:close()
-    output, code = script.run("", "-lfern", path)
-    os.remove(path)
+    output, code = run("interrupt_later() fern.sleep(60)", "-lfern")
     check_contains(output, "interrupted!")
     assert.are.equal(1, code)
   end)
