@@ -3,9 +3,28 @@
 local fern = require "fern"
 local script = require "spec.support.script"
 local support = require "spec.support.threads"
+local unix = require "spec.support.unix"
 
 local NEVER = math.huge
 local new_log, killed_join, fails_with = support.new_log, support.killed_join, support.fails_with
+
+-- Spawns threads by spawn_all(note, step), whose times are a `step` apart, and
+-- returns what they noted. Again with longer steps if it took as long as one.
+local function noted_in_order(spawn_all)
+  local step = 0.0005
+  while true do
+    local log, note = new_log()
+    local before = fern.now()
+    local threads = spawn_all(note, step)
+    fern.sleep(0)
+    if fern.now() - before < step then
+      fern.waitall()
+      return table.concat(log, " ")
+    end
+    for _, thread in ipairs(threads) do thread:kill() thread:join() end
+    step = step * 2
+  end
+end
 
 describe("sleep", function()
   it("returns nothing", function()
@@ -37,12 +56,13 @@ describe("sleep", function()
   end)
 
   it("wakes in the order of the times", function()
-    local log, note = new_log()
-    for _, ms in ipairs { 5, 1, 3, 2, 4 } do
-      fern.spawn(function() fern.sleep(ms / 1000) note(ms) end)
-    end
-    fern.waitall()
-    assert.are.equal("1 2 3 4 5", table.concat(log, " "))
+    assert.are.equal("1 2 3 4 5", noted_in_order(function(note, step)
+      local threads = {}
+      for _, n in ipairs { 5, 1, 3, 2, 4 } do
+        threads[#threads + 1] = fern.spawn(function() fern.sleep(n * step) note(n) end)
+      end
+      return threads
+    end))
   end)
 
   it("sleeps for centuries, and for ever", function()
@@ -79,13 +99,12 @@ end)
 
 describe("spawn_after", function()
   it("begins in the order of the times, equal ones as they came", function()
-    local log, note = new_log()
-    fern.spawn_after(0.006, note, "6")
-    fern.spawn_after(0.002, note, "2a")
-    fern.spawn_after(0.004, note, "4")
-    fern.spawn_after(0.002, note, "2b")
-    fern.waitall()
-    assert.are.same({ "2a", "2b", "4", "6" }, log)
+    assert.are.equal("2a 2b 4 6", noted_in_order(function(note, step)
+      return {
+        fern.spawn_after(6 * step, note, "6"), fern.spawn_after(2 * step, note, "2a"),
+        fern.spawn_after(4 * step, note, "4"), fern.spawn_after(2 * step, note, "2b"),
+      }
+    end))
   end)
 
   it("begins no earlier than asked, and hands arguments on", function()
@@ -166,21 +185,53 @@ describe("trampoline", function()
     ]]))
   end)
 
+  local function timed_out(ok, message, code)
+    assert.is_nil(ok)
+    assert.are.equal("timeout", message)
+    assert.are.equal("ETIMEDOUT", code)
+  end
+
+  -- Calls `fn` with both ends of a pipe.
+  local function with_pipe(fn)
+    local reader, writer = unix.pipe()
+    fn(reader, writer)
+    unix.close(reader)
+    unix.close(writer)
+  end
+
   it("looks without waiting, or waits for a time", function()
-    assert.are.equal("nil\ttimeout\tETIMEDOUT\nnil\ttimeout\tETIMEDOUT\ntrue\ntrue\n",
-      with_stdin("(sleep 0.3; echo hello) | ", [[
-        print(fern.trampoline(0, "r", 0))
-        print(fern.trampoline(0, "r", 0.01))
-        print(fern.trampoline(0, "r", 10))
-        print(fern.trampoline(0, "r", 0))
-      ]]))
+    with_pipe(function(reader, writer)
+      timed_out(fern.trampoline(reader, "r", 0))
+      timed_out(fern.trampoline(reader, "r", 0.001))
+      unix.write(writer, "x")
+      for _, timeout in ipairs { 10, 1e-9, 0, -1 } do
+        assert.is_true(fern.trampoline(reader, "r", timeout))
+      end
+    end)
   end)
 
   it("lets others run meanwhile", function()
-    assert.are.equal("ticked\ntrue\n", with_stdin("(sleep 0.1; echo x) | ", [[
-      fern.spawn(function() fern.sleep(0.01) print("ticked") end)
-      print(fern.trampoline(0, "r"))
-    ]]))
+    with_pipe(function(reader, writer)
+      local ticked
+      fern.spawn(function()
+        fern.sleep(0.001)
+        ticked = true
+        unix.write(writer, "x")
+      end)
+      assert.is_true(fern.trampoline(reader, "r"))
+      assert.is_true(ticked)
+    end)
+  end)
+
+  it("wakes one that reads and one that writes at once", function()
+    local near, far = unix.socketpair()
+    unix.write(far, "x")
+    local reader = fern.spawn(fern.trampoline, near, "r")
+    local writer = fern.spawn(fern.trampoline, near, "w")
+    assert.is_true(reader:wait())
+    assert.is_true(writer:wait())
+    unix.close(near)
+    unix.close(far)
   end)
 
   it("waits until a descriptor is writable", function()
@@ -188,11 +239,12 @@ describe("trampoline", function()
   end)
 
   it("refuses a second waiter", function()
-    assert.matches("EBUSY", with_stdin("sleep 0.3 | ", [[
-      local first <close> = fern.spawn(fern.trampoline, 0, "r")
+    with_pipe(function(reader)
+      local first <close> = fern.spawn(fern.trampoline, reader, "r")
       fern.sleep(0)
-      print(fern.trampoline(0, "r"))
-    ]]))
+      assert.are.equal("waiting", first:status())
+      assert.are.equal("EBUSY", select(3, fern.trampoline(reader, "r")))
+    end)
   end)
 
   it("tells of descriptors that are closed", function()
@@ -203,13 +255,13 @@ describe("trampoline", function()
   end)
 
   it("can be killed", function()
-    assert.are.equal("false\tECANCELED\n", with_stdin("sleep 0.3 | ", [[
-      local t = fern.spawn(fern.trampoline, 0, "r")
-      fern.sleep(0.01)
-      t:kill()
-      local ok, e = t:join()
-      print(ok, e.code)
-    ]]))
+    with_pipe(function(reader)
+      local thread = fern.spawn(fern.trampoline, reader, "r")
+      fern.sleep(0)
+      assert.are.equal("waiting", thread:status())
+      thread:kill()
+      killed_join(thread)
+    end)
   end)
 
   it("raises for what makes no sense", function()
