@@ -80,6 +80,7 @@ void fern_context_make(fern_context *context, void *low, size_t size,
 #endif
 #ifdef FERN_ASAN
     FERN_UNPOISON(low, size);
+    FERN_STACK_SHOW(low, size);
     context->low = low;
     context->size = size;
     context->fake = NULL;
@@ -100,6 +101,9 @@ void fern_context_adopt(fern_context *context)
 void fern_context_drop(fern_context *context)
 {
     (void)context;
+#ifdef FERN_ASAN
+    FERN_STACK_HIDE(context->low, context->size);
+#endif
 #ifdef FERN_TSAN
     __tsan_destroy_fiber(context->fiber);
     context->fiber = NULL;

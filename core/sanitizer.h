@@ -24,6 +24,7 @@
 
 #include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
+#include <sanitizer/lsan_interface.h>
 
 #define FERN_SANITIZER_FIELDS const void *low; size_t size; void *fake;
 
@@ -45,6 +46,11 @@ void fern_sanitizer_arrive(struct fern_context *self);
     } while (0)
 #define FERN_SANITIZER_ARRIVE(self) fern_sanitizer_arrive(self)
 #define FERN_UNPOISON(low, size) __asan_unpoison_memory_region(low, size)
+
+/* The leak check looks at the running stack, and at those that it is shown:
+   what only a suspended one holds is no leak. */
+#define FERN_STACK_SHOW(low, size) __lsan_register_root_region(low, size)
+#define FERN_STACK_HIDE(low, size) __lsan_unregister_root_region(low, size)
 
 #elif defined(FERN_TSAN)
 

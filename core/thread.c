@@ -322,6 +322,7 @@ void fern_thread_abandon(fern_thread *thread)
     fern_list_remove(&thread->all);
     hub->alive_all--;
     hub->alive -= !thread->idle;
+    fern_context_drop(&thread->context);
     fern_list *node;
     while ((node = fern_list_take(&thread->links)))
         free_link(fern_list_entry(node, struct link, node));

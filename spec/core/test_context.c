@@ -285,6 +285,28 @@ TEST(an_entry_gets_its_argument_on_its_own_stack)
     free_stacks();
 }
 
+#ifdef FERN_ASAN
+
+static void hold_memory(struct green *green)
+{
+    char *volatile held = malloc(100);
+    come_back(green);
+    free(held);
+}
+
+TEST(what_a_suspended_context_holds_is_no_leak)
+{
+    struct green green;
+    prepare(&green, adopted(), hold_memory, NULL);
+    go(&green);
+    CHECK_EQUAL(__lsan_do_recoverable_leak_check(), 0);
+    go(&green);
+    CHECK(green.done);
+    dispose(&green);
+}
+
+#endif
+
 /* With a frame pointer, the frame's address tells the stack pointer at the
    call: 16 below it on both processors. */
 static uintptr_t entry_frame;
