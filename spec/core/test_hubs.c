@@ -14,7 +14,7 @@
 #include <libev/ev.h>
 #endif
 
-enum { HUBS = 4, CROWD = 50, ROUNDS = 20 };
+enum { HUBS = 4, CROWD = 50, ROUNDS = 20, LETTERS = 300 };
 
 /* All that one OS thread has; nothing here is shared. */
 struct world {
@@ -24,6 +24,7 @@ struct world {
     int order[CROWD * ROUNDS], count;
     int in_pool, most_in_pool, killed, timed_out, jobs, bytes;
     int ends[2];
+    int received[HUBS], letters, disorder;
     pthread_t os_thread;
 };
 
@@ -196,13 +197,18 @@ static void do_the_rest(void)
     close(here->ends[1]);
 }
 
-static void *do_everything(void *world)
+static void be_busy(void)
 {
-    enter(world);
     take_turns();
     fill_a_pool();
     kill_a_crowd();
     do_the_rest();
+}
+
+static void *do_everything(void *world)
+{
+    enter(world);
+    be_busy();
     leave();
     return NULL;
 }
@@ -313,6 +319,77 @@ TEST(a_token_goes_round_four_hubs)
     pthread_barrier_init(&all_done, NULL, HUBS);
     in_every_world(passes_the_token);
     CHECK_EQUAL(atomic_load(&token.laps), LAPS * HUBS + 1);
+    pthread_barrier_destroy(&all_open);
+    pthread_barrier_destroy(&all_done);
+}
+
+/* ---- posts from every hub to every other, and from their offload pools,
+   while all are busy ---- */
+
+struct letter {
+    fern_post post;
+    int from, to, number;
+};
+
+static struct letter letters[HUBS][HUBS][LETTERS];
+
+static void arrives(void *arg)
+{
+    struct letter *letter = arg;
+    CHECK(here == &worlds[letter->to]);
+    here->disorder += here->received[letter->from]++ != letter->number;
+    if (++here->letters == (HUBS - 1) * LETTERS)
+        fern_unpark(fern_hub_main(here->hub), 0);
+}
+
+static void send(void *arg)
+{
+    struct letter *letter = arg;
+    letter->post = (fern_post){ .fn = arrives, .arg = letter };
+    fern_hub_post(worlds[letter->to].hub, &letter->post);
+}
+
+static int sends_letters(void *arg)
+{
+    int to = (int)(intptr_t)arg, from = here->number;
+    for (int i = 0; i < LETTERS; i++) {
+        struct letter *letter = &letters[from][to][i];
+        *letter = (struct letter){ .from = from, .to = to, .number = i };
+        if (i % 10 == 0)
+            CHECK_EQUAL(fern_offload(send, letter, drop_job, FERN_NEVER), 0);
+        else
+            send(letter);
+        if (i % 3 == 0)
+            fern_yield();
+    }
+    return 0;
+}
+
+static void *sends_and_is_busy(void *world)
+{
+    enter(world);
+    fern_hub_hold(here->hub);
+    pthread_barrier_wait(&all_open);
+    for (int to = 0; to < HUBS; to++)
+        if (to != here->number)
+            spawn(sends_letters, to);
+    be_busy();
+    while (here->letters < (HUBS - 1) * LETTERS)
+        CHECK_EQUAL(fern_park("letters", FERN_NEVER), 0);
+    CHECK_EQUAL(here->disorder, 0);
+    fern_hub_unhold(here->hub);
+    pthread_barrier_wait(&all_done);
+    leave();
+    return NULL;
+}
+
+TEST(posts_between_busy_hubs_arrive_once_and_in_order)
+{
+    pthread_barrier_init(&all_open, NULL, HUBS);
+    pthread_barrier_init(&all_done, NULL, HUBS);
+    in_every_world(sends_and_is_busy);
+    for (int i = 0; i < HUBS; i++)
+        CHECK_EQUAL(worlds[i].letters, (HUBS - 1) * LETTERS);
     pthread_barrier_destroy(&all_open);
     pthread_barrier_destroy(&all_done);
 }

@@ -86,6 +86,25 @@ static const char everything[] = LUA(
     for i = 1, 30 do futures[i] = executor:submit(function() fern.sleep(0) return i end) end
     for i = 1, 30 do assert(futures[i]:result() == i) end
 
+    local net = require "fern.net"
+    local listener = net.listen("localhost", 0) or assert(net.listen("127.0.0.1", 0))
+    local host, port = listener:address()
+    local server = fern.spawn(function()
+        while true do
+            local conn = assert(listener:accept())
+            fern.spawn(function() conn:write(conn:read("L")) conn:close() end)
+        end
+    end)
+    for line in fern.pool(5):imap(function(i)
+        local conn <close> = net.connect("localhost", port) or assert(net.connect(host, port))
+        conn:write(i, "\n")
+        return assert(conn:read("l"))
+    end, { 1, 2, 3, 4, 5, 6, 7, 8, 9, 10 }) do sum = sum + line end
+    assert(sum == 5050 + 55)
+    server:kill()
+    server:join()
+    listener:close()
+
     local ok, message, code = fern.timeout(0.002, fern.sleep, 1000)
     assert(ok == nil and message == "timeout" and code == "ETIMEDOUT")
     collectgarbage()
@@ -98,7 +117,7 @@ static void *run_everything(void *arg)
     for (int i = 0; i < 3; i++) {
         lua_State *L = new_state();
         CHECK(fern_hub_current() == NULL);
-        CHECK_EQUAL(run(L, everything), 5050);
+        CHECK_EQUAL(run(L, everything), 5105);
         CHECK(fern_hub_current() != NULL);
         lua_close(L);
         CHECK(fern_hub_current() == NULL);
@@ -184,9 +203,9 @@ TEST(two_states_share_a_hub_with_each_other_and_with_c)
     CHECK(turns > 10);
     stop = 1;
     CHECK_EQUAL(fern_hub_waitall(hub, FERN_NEVER), 0);
-    CHECK_EQUAL(run(a, everything), 5050);      /* on the host's main thread */
+    CHECK_EQUAL(run(a, everything), 5105);      /* on the host's main thread */
     lua_close(a);
-    CHECK_EQUAL(run(b, everything), 5050);
+    CHECK_EQUAL(run(b, everything), 5105);
     lua_close(b);
     CHECK(fern_hub_current() == hub);
     CHECK_EQUAL(fern_hub_close(hub, fern_now() + 5), 0);
@@ -213,7 +232,7 @@ TEST(closing_a_state_ends_its_threads_and_no_others)
 
 static int run_in_a_c_thread(void *arg)
 {
-    return run(arg, everything) == 5050 ? 0 : -EIO;
+    return run(arg, everything) == 5105 ? 0 : -EIO;
 }
 
 TEST(a_c_thread_may_run_a_lua_state)
@@ -356,7 +375,7 @@ TEST(a_state_does_everything_on_a_hosts_loop)
     lua_setglobal(L, "everything");
     run(L, "fern = require 'fern' fern.spawn(function() sum = load(everything)() end)");
     ev_run(host, 0);            /* returns when all is done */
-    CHECK_EQUAL(run(L, "return sum"), 5050);
+    CHECK_EQUAL(run(L, "return sum"), 5105);
     lua_close(L);
     CHECK_EQUAL(fern_hub_close(hub, fern_now() + 5), 0);
     ev_loop_destroy(host);
