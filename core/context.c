@@ -60,10 +60,12 @@ void fern_sanitizer_arrive(struct fern_context *self)
     const void *low;
     size_t size;
     __sanitizer_finish_switch_fiber(self->fake, &low, &size);
-    if (fern_sanitizer_left) {
-        fern_sanitizer_left->low = low;
-        fern_sanitizer_left->size = size;
-    }
+    struct fern_context *left = fern_sanitizer_left;
+    if (!left || left->low)
+        return;
+    FERN_STACK_SHOW(low, size);
+    left->low = low;
+    left->size = size;
 }
 
 #endif
@@ -102,10 +104,11 @@ void fern_context_drop(fern_context *context)
 {
     (void)context;
 #ifdef FERN_ASAN
-    FERN_STACK_HIDE(context->low, context->size);
+    if (context->low)
+        FERN_STACK_HIDE(context->low, context->size);
 #endif
 #ifdef FERN_TSAN
-    __tsan_destroy_fiber(context->fiber);
-    context->fiber = NULL;
+    if (context->fiber != __tsan_get_current_fiber())   /* that one is adopted */
+        __tsan_destroy_fiber(context->fiber);
 #endif
 }

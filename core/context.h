@@ -43,7 +43,8 @@ void fern_context_make(fern_context *context, void *low, size_t size,
    switch away from it. */
 void fern_context_adopt(fern_context *context);
 
-/* Undo make, from another context: frees what a sanitizer keeps. */
+/* Undo make, from another context, or adopt, from the adopted one: frees what
+   a sanitizer keeps. */
 void fern_context_drop(fern_context *context);
 
 #ifdef FERN_CONTEXT_UCONTEXT

@@ -266,10 +266,9 @@ int fern_hub_close(fern_hub *hub, double deadline)
     fern_io_close_all(hub);
     if (hub->grave_full)
         fern_context_drop(&hub->grave);
-    if (hub->main) {
+    if (hub->main)
         fern_thread_leave_main(hub);
-        fern_context_drop(&hub->context);
-    }
+    fern_context_drop(&hub->context);
     fern_hub_here = NULL;
     fern_thread_recycle_deinit(hub);
     fern_timers_deinit(&hub->timers);

@@ -48,7 +48,7 @@ void fern_sanitizer_arrive(struct fern_context *self);
 #define FERN_UNPOISON(low, size) __asan_unpoison_memory_region(low, size)
 
 /* The leak check looks at the running stack, and at those that it is shown:
-   what only a suspended one holds is no leak. */
+   what only a suspended one holds, be it the main one, is no leak. */
 #define FERN_STACK_SHOW(low, size) __lsan_register_root_region(low, size)
 #define FERN_STACK_HIDE(low, size) __lsan_unregister_root_region(low, size)
 

@@ -493,6 +493,7 @@ void fern_thread_leave_main(fern_hub *hub)
     while ((node = fern_list_take(&main->links)))
         free_link(fern_list_entry(node, struct link, node));
     hub->main = hub->current = NULL;
+    fern_context_drop(&main->context);
     fern_thread_unref(main);
 }
 

@@ -57,6 +57,8 @@ static void run_on(const fern_stack *stack, fern_context_entry *entry, void *arg
     fern_context_make(&callee, stack->low, (size_t)(end_of(stack) - stack->low),
                       stack->top, entry, arg);
     fern_context_switch(&caller, &callee);
+    fern_context_drop(&callee);
+    fern_context_drop(&caller);
 }
 
 /* Not a tail call, and the optimizer does not know where it ends. */
