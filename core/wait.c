@@ -7,6 +7,7 @@
 
 #include <errno.h>
 
+/* The one wait that lets others run even if its time has just passed. */
 static const fern_wait_kind sleeping = { .name = "sleep" };
 
 /* The current thread, if it may park at all. */
@@ -51,7 +52,7 @@ static int wait_heeding(fern_thread *self, fern_list *waiters, const fern_wait_k
     if (rc < 0)
         return rc;
     rc = -ETIMEDOUT;
-    if (self->heed.limit > self->heed.parked_at)
+    if (self->heed.limit > self->heed.parked_at || kind == &sleeping)
         rc = park(self, waiters, kind, object, self->heed.limit);
     return fern_interrupt_after(self, true, rc, kind->hands_over);
 }
@@ -66,7 +67,7 @@ int fern_wait(fern_list *waiters, const fern_wait_kind *kind,
     if (self->attention)
         return wait_heeding(self, waiters, kind, object, deadline);
     self->expired = NULL;
-    if (deadline < FERN_NEVER && deadline <= fern_now())
+    if (deadline < FERN_NEVER && kind != &sleeping && deadline <= fern_now())
         return -ETIMEDOUT;
     rc = park(self, waiters, kind, object, deadline);
     if (self->attention)

@@ -296,6 +296,42 @@ TEST(descriptors_are_seen_although_threads_take_turns_without_end)
     close(ends[1]);
 }
 
+static int count_turns(void *arg)
+{
+    while (!stop) {
+        ++*(long *)arg;
+        fern_yield();
+    }
+    return 0;
+}
+
+/* However short it is; and under a deadline, too. */
+static void check_sleeps_let_others_run(void)
+{
+    long turns = 0;
+    stop = false;
+    fern_thread *other = start(count_turns, &turns);
+    for (int i = 0; i < 20000; i++) {
+        long before = turns;
+        CHECK_EQUAL(fern_sleep(fern_now() + i % 1000 * 1e-9), 0);
+        if (!CHECK(turns > before))
+            break;
+    }
+    stop = true;
+    join(other);
+}
+
+TEST(a_sleep_lets_others_run)
+{
+    open_hub();
+    check_sleeps_let_others_run();
+    fern_deadline deadline;
+    fern_deadline_open(&deadline, fern_now() + 3600, NULL);
+    check_sleeps_let_others_run();
+    fern_deadline_close(&deadline);
+    close_hub();
+}
+
 TEST(polling_goes_on_at_least_once_a_millisecond_of_turns)
 {
     fern_hub_stats before, after;
