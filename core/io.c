@@ -121,19 +121,25 @@ static fern_io *find_same(fern_hub *hub, int fd, const struct stat *stat)
 
 /* ---- waiting ---- */
 
+/* Ready, or refused: closed behind our back, or one too many. */
+static int outcome_of(int events, int fd)
+{
+    if (events)
+        return 0;
+    return fcntl(fd, F_GETFD) < 0 ? -EBADF : -ENOMEM;
+}
+
 static void on_readable(int events, void *arg)
 {
     fern_io *io = arg;
-    (void)events;
-    if (!fern_wake_first(&io->readers, 0))
+    if (!fern_wake_first(&io->readers, outcome_of(events, io->fd)))
         fern_watcher_stop(io->reading);
 }
 
 static void on_writable(int events, void *arg)
 {
     fern_io *io = arg;
-    (void)events;
-    if (!fern_wake_first(&io->writers, 0))
+    if (!fern_wake_first(&io->writers, outcome_of(events, io->fd)))
         fern_watcher_stop(io->writing);
 }
 
@@ -365,7 +371,7 @@ struct fern_watch {
 static void on_watch(int events, void *arg)
 {
     fern_watch *w = arg;
-    w->fn(w->fd, events, w->arg);
+    w->fn(w->fd, events ? events : FERN_READ | FERN_WRITE, w->arg);
 }
 
 int fern_watch_open(int fd, int events, fern_watch_fn *fn, void *arg, fern_watch **out)

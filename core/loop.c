@@ -147,9 +147,8 @@ static void on_io(struct ev_loop *ev, ev_io *io, int events)
     fern_watcher *watcher = (fern_watcher *)(void *)io;
     (void)ev;
     int ours = (events & EV_READ ? FERN_READ : 0) | (events & EV_WRITE ? FERN_WRITE : 0);
-    if (events & EV_ERROR)      /* libev has given the descriptor up */
-        ours = FERN_READ | FERN_WRITE;
-    watcher->ready(ours, watcher->arg);
+    /* On an error libev has given the descriptor up. */
+    watcher->ready(events & EV_ERROR ? 0 : ours, watcher->arg);
 }
 
 /* ---- the loop ---- */

@@ -38,7 +38,8 @@ void fern_loop_alarm(fern_loop *loop, double now, double until);
 void fern_loop_forked(fern_loop *loop);
 
 /* Call `ready(events, arg)` when `fd` is ready; events are FERN_READ and
-   FERN_WRITE. A new watcher is stopped. Two watchers of one descriptor are
+   FERN_WRITE, or 0 when the system refuses to watch it. A new watcher is
+   stopped, and one that was refused. Two watchers of one descriptor are
    two directions of it. Returns NULL when out of memory. */
 fern_watcher *fern_watcher_new(fern_loop *loop, int fd, int events,
                                void (*ready)(int events, void *arg), void *arg);

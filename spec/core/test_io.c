@@ -15,10 +15,15 @@
 
 /* Ours is found before libc's, also by libev. */
 static int epoll_ctls;
+static bool refuses;
 __attribute__((visibility("default")))
 int epoll_ctl(int epoll, int op, int fd, struct epoll_event *event)
 {
     epoll_ctls++;
+    if (refuses) {
+        errno = ENOSPC;
+        return -1;
+    }
     return (int)syscall(SYS_epoll_ctl, epoll, op, fd, event);
 }
 
@@ -880,6 +885,28 @@ TEST(refuses_to_wait_for_nonsense)
     CHECK_EQUAL(fern_fd_wait(ends[0], FERN_READ, FERN_NEVER), -EBADF);
     CHECK_EQUAL(fern_fd_wait(-1, FERN_READ, FERN_NEVER), -EBADF);
     CHECK_EQUAL(fern_fd_wait(1 << 29, FERN_READ, FERN_NEVER), -EBADF);
+    leave();
+}
+
+/* Whoever waits, or would try again for ever, is told. */
+TEST(what_the_system_refuses_to_watch_ends_its_waiters)
+{
+    int ends[2];
+    enter();
+    make_pipe(ends);
+    struct call foreign = { .fd = ends[1], .event = FERN_READ };
+    struct call mine = { .io = own(ends[0]) };
+    refuses = true;
+    start(&foreign, call_wait);
+    start(&mine, call_read);
+    CHECK_EQUAL(end(&foreign), -ENOMEM);
+    CHECK_EQUAL(end(&mine), -ENOMEM);
+    refuses = false;
+    put(ends[1], "x");
+    start(&mine, call_read);
+    CHECK_EQUAL(end(&mine), 1);
+    fern_io_close(mine.io);
+    close(ends[1]);
     leave();
 }
 
