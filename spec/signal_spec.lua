@@ -2,16 +2,18 @@
 -- signal: Ctrl-C ends a script as it ends one in the plain `lua`, wherever it
 -- is, and unwinds its threads; the second one is deadly. SIGPIPE never is.
 
+local fern = require "fern"
 local script = require "spec.support.script"
 local unix = require "spec.support.unix"
 
 local SIGINT, SIGPIPE = 2, 13
 
+-- Of the kinds of parked threads those that never run.
 local BEFORE = [[
 local parked = require "spec.support.parked"
 local fern = require "fern"
 local unix = require "spec.support.unix"
-parked.spawn(31)
+parked.spawn(26)
 
 local function interrupt() unix.kill(unix.getpid(), 2) end
 
@@ -30,13 +32,20 @@ local function work()
 end
 ]]
 
--- Runs `command` and interrupts whoever asks for it. Returns what it wrote
--- otherwise, and its exit code.
+local function sleeps(pid)
+  local file <close> = assert(io.open("/proc/" .. pid .. "/stat"))
+  return file:read("a"):match "%) (%a)" == "S"
+end
+
+-- Runs `command` and interrupts whoever asks for it, once it sleeps:
+-- ThreadSanitizer may lose what comes while a green thread runs. Returns what
+-- it wrote otherwise, and its exit code.
 local function interrupt_who_asks(command)
   local pipe, output = assert(io.popen(command .. " 2>&1")), {}
   for line in pipe:lines("L") do
     local pid = line:match "interrupt (%d+)\n$"
     if pid then
+      while not sleeps(pid) do fern.sleep(0.001) end
       unix.kill(tonumber(pid), SIGINT)
     else
       output[#output + 1] = line
