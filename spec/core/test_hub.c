@@ -125,11 +125,12 @@ TEST(ten_thousand_switches_keep_the_order)
     close_hub();
 }
 
-static double common_time;
+/* When sleepers wake, at the earliest, and how far apart. */
+static double earliest, step;
 
-static int sleep_until_common_time(void *arg)
+static int sleep_until_earliest(void *arg)
 {
-    fern_sleep(common_time);
+    fern_sleep(earliest);
     note(arg);
     return 0;
 }
@@ -137,46 +138,59 @@ static int sleep_until_common_time(void *arg)
 TEST(equal_times_wake_in_the_order_of_going_to_sleep)
 {
     static const char *const names[] = { "d", "a", "c", "b", "e" };
+    bool in_time = false;
     open_hub();
-    common_time = fern_now() + 0.005;
-    for (int i = 0; i < 5; i++)
-        spawn(sleep_until_common_time, (void *)names[i]);
-    waitall();
+    for (step = 0.001; !in_time; step *= 2) {
+        forget_trace();
+        earliest = fern_now() + step;
+        for (int i = 0; i < 5; i++)
+            spawn(sleep_until_earliest, names[i]);
+        fern_yield();
+        in_time = fern_now() < earliest;
+        waitall();
+    }
     CHECK_STRING(trace, "dacbe");
     close_hub();
 }
 
-static int sleep_a_little(void *arg)
+/* Of "a", "b" and "c", in this order, the first sleeps longest. */
+static int sleep_in_steps(void *arg)
 {
-    static int nth;
-    if (*(const char *)arg == 'a')
-        nth = 0;
-    fern_sleep(fern_now() + 0.004 - 0.001 * nth++);
+    fern_sleep(earliest + step * ('c' - *(const char *)arg));
     note(arg);
     return 0;
+}
+
+/* Again with longer steps if a time has come before all were asleep. */
+static void sleep_in_reverse(bool spins)
+{
+    bool in_time = false;
+    for (step = 0.001; !in_time; step *= 2) {
+        forget_trace();
+        earliest = fern_now() + step;
+        spawn(sleep_in_steps, "a");
+        spawn(sleep_in_steps, "b");
+        spawn(sleep_in_steps, "c");
+        fern_yield();
+        in_time = fern_now() < earliest;
+        if (spins)
+            spin(4 * step);
+        waitall();
+    }
+    CHECK_STRING(trace, "cba");
 }
 
 TEST(sleepers_wake_in_the_order_of_their_times)
 {
     open_hub();
-    spawn(sleep_a_little, "a");
-    spawn(sleep_a_little, "b");
-    spawn(sleep_a_little, "c");
-    waitall();
-    CHECK_STRING(trace, "cba");
+    sleep_in_reverse(false);
     close_hub();
 }
 
 TEST(times_that_passed_while_nobody_polled_still_wake_in_order)
 {
     open_hub();
-    spawn(sleep_a_little, "a");
-    spawn(sleep_a_little, "b");
-    spawn(sleep_a_little, "c");
-    fern_yield();
-    spin(0.01);
-    waitall();
-    CHECK_STRING(trace, "cba");
+    sleep_in_reverse(true);
     close_hub();
 }
 
@@ -1066,8 +1080,8 @@ TEST(closing_with_many_parked_threads_ends_them_all)
 {
     open_hub();
     for (int i = 0; i < MANY; i++)
-        spawn(i % 3 ? forever : sleep_until_common_time, "");
-    common_time = fern_now() + 3600;
+        spawn(i % 3 ? forever : sleep_until_earliest, "");
+    earliest = fern_now() + 3600;
     fern_yield();
     close_hub();
 }
