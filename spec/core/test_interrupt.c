@@ -13,6 +13,9 @@ static void open_hub_with_grace(void)
     CHECK_EQUAL(fern_hub_open(&options, &hub), 0);
 }
 
+/* In so many seconds, when what comes before is done. */
+static const double LATER = 0.1;
+
 /* Start it, let it park, kill it, and tell its result. */
 static int kill_in(fern_body *body, const void *arg)
 {
@@ -355,9 +358,11 @@ TEST(an_enclosing_deadline_is_told_from_the_calls_own)
 {
     fern_deadline deadline;
     open_hub();
-    CHECK_EQUAL(fern_deadline_open(&deadline, fern_now() + 0.004, NULL), 0);
+    CHECK_EQUAL(fern_deadline_open(&deadline, fern_now() + 60, NULL), 0);
     CHECK_EQUAL(fern_park("own", fern_now() + 0.001), -ETIMEDOUT);
     CHECK(fern_thread_interrupted() == NULL);
+    fern_deadline_close(&deadline);
+    CHECK_EQUAL(fern_deadline_open(&deadline, fern_now() + 0.001, NULL), 0);
     CHECK_EQUAL(fern_park("enclosing", fern_now() + 60), -ETIMEDOUT);
     CHECK(fern_thread_interrupted() == &deadline);
     fern_deadline_close(&deadline);
@@ -424,10 +429,10 @@ TEST(an_outer_deadline_that_passes_first_silences_the_inner)
     fern_deadline outer, inner;
     open_hub();
     fern_deadline_open(&outer, fern_now() + 0.001, NULL);
-    fern_deadline_open(&inner, fern_now() + 0.003, NULL);
+    fern_deadline_open(&inner, fern_now() + LATER, NULL);
     CHECK_EQUAL(fern_sleep(FERN_NEVER), -ETIMEDOUT);
     CHECK(fern_thread_interrupted() == &outer);
-    CHECK_EQUAL(pause_for(0.006), 0);   /* clean-up; the inner has passed */
+    CHECK_EQUAL(fern_sleep(inner.at + 0.001), 0);       /* clean-up; the inner has passed */
     fern_deadline_close(&inner);
     fern_deadline_close(&outer);
     close_hub();
@@ -517,9 +522,9 @@ static int dies_inside_a_deadline(void *arg)
 {
     fern_deadline deadline, goodbye;
     (void)arg;
-    fern_deadline_open(&deadline, fern_now() + 0.005, NULL);
+    fern_deadline_open(&deadline, fern_now() + LATER, NULL);
     CHECK_EQUAL(fern_sleep(FERN_NEVER), -ECANCELED);
-    CHECK_EQUAL(pause_for(0.01), 0);    /* clean-up is not cut short by it */
+    CHECK_EQUAL(fern_sleep(deadline.at + 0.001), 0);    /* clean-up is not cut short by it */
     fern_deadline_open(&goodbye, fern_now() + 0.001, NULL);
     CHECK_EQUAL(fern_sleep(FERN_NEVER), -ETIMEDOUT);
     CHECK(fern_thread_interrupted() == &goodbye);       /* but by its own */
@@ -571,8 +576,8 @@ static fern_deadline others;
 static int sleeps_inside(void *arg)
 {
     (void)arg;
-    fern_deadline_open(&others, fern_now() + 0.005, NULL);
-    return pause_for(0.02);
+    fern_deadline_open(&others, fern_now() + LATER, NULL);
+    return fern_sleep(others.at + 0.001);
 }
 
 TEST(a_deadline_may_be_closed_by_somebody_else)
@@ -588,7 +593,7 @@ TEST(a_deadline_may_be_closed_by_somebody_else)
 
 static int sleeps_inside_for_ever(void *arg)
 {
-    fern_deadline_open(&others, fern_now() + 0.002, NULL);
+    fern_deadline_open(&others, fern_now() + LATER, NULL);
     int rc = fern_park("a test", FERN_NEVER);
     note(arg);
     return rc;
@@ -599,9 +604,10 @@ TEST(a_wait_whose_deadline_somebody_closed_goes_on)
     open_hub();
     fern_thread *thread = start(sleeps_inside_for_ever, "x");
     let_run();
+    double at = others.at;
     fern_deadline_close(&others);
     memset(&others, 0xa5, sizeof others);
-    pause_for(0.01);
+    fern_sleep(at + 0.001);
     CHECK_STRING(trace, "");
     CHECK_EQUAL(fern_thread_status(thread), FERN_WAITING);
     fern_unpark(thread, 4);
