@@ -132,7 +132,8 @@ static void push_module(lua_State *L, lfern *fern)
     forget_metatables(L);
     lua_newtable(L);
     lerror_open(L);
-    lthread_open(L);
+    lspawn_open(L);
+    lmethods_open(L);
     llimit_open(L);
     lpool_open(L);
     lfuture_open(L);

@@ -135,6 +135,8 @@ struct lthread {
 
 #define LTHREAD "fern.thread"
 
+enum { LTHREAD_BASE = 1 };      /* where the message handler stands */
+
 /* Push a new box with a Lua state of its own, anchored, whose stack holds
    the message handler. Raises for want of memory, with nothing held. The box
    runs once lthread_start succeeds; until then lthread_discard undoes it. */
@@ -159,6 +161,25 @@ FERN_API int lthread_call(lthread *box);
 FERN_API bool lthread_intact(const lthread *box);
 
 FERN_API lthread *lthread_check(lua_State *L, int arg);
+
+/* It is anchored no longer: the hub has done with it. */
+LFERN_PRIVATE void lthread_release(lthread *box);
+
+/* Parks until the box has ended. Returns 0 or an error. */
+LFERN_PRIVATE int lthread_wait(lua_State *L, lthread *box, double deadline);
+
+LFERN_PRIVATE bool lthread_ended(const lthread *box);
+LFERN_PRIVATE fern_status lthread_status(const lthread *box);
+
+/* Push the results of a box that is done, and return their number. */
+LFERN_PRIVATE int lthread_results(lua_State *L, lthread *box);
+
+/* Learn fern->plain_depth. */
+LFERN_PRIVATE void lthread_measure(lua_State *L, lfern *fern);
+
+/* Spawn fn with its arguments, which stand from `first` to the top: pushes the
+   box and returns 1, or raises. */
+LFERN_PRIVATE int lspawn(lua_State *L, lfern *fern, int first, fern_spawn_options *options);
 
 /* The box of the current thread, or NULL; push it. */
 FERN_API lthread *lthread_current(lfern *fern);
@@ -194,7 +215,8 @@ LFERN_PRIVATE void lstress_wait(lua_State *L);
 
 /* ---- what each file opens: pushes nothing, adds to the table on top ---- */
 
-LFERN_PRIVATE void lthread_open(lua_State *L);
+LFERN_PRIVATE void lmethods_open(lua_State *L);
+LFERN_PRIVATE void lspawn_open(lua_State *L);
 LFERN_PRIVATE void llimit_open(lua_State *L);
 LFERN_PRIVATE void lerror_open(lua_State *L);
 LFERN_PRIVATE void lend_open(lua_State *L);
