@@ -28,6 +28,7 @@ enum {
     SLAB_FIRST = 16,            /* stacks; each slab has twice the last one's */
     SLAB_MOST = 512,
     SLAB_BYTES = 256 * 1024 * 1024,
+    HEADROOM = 8 * 1024 * 1024, /* of address space, for all that is not stacks */
     STACK_MOST = 1024 * 1024 * 1024,
     /* 2 KiB of colours: with the 1.5 KiB that a parked thread of a scripting
        language holds, this still fits one page. */
@@ -131,15 +132,24 @@ static uint32_t next_slab_count(const fern_stacks *stacks)
     return count ? (uint32_t)count : 1;
 }
 
+/* Memory for `size` bytes of stacks, and `room` of address space besides. */
+static void *map_stacks(size_t size, size_t room)
+{
+    char *base = mmap(NULL, size + room, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
+    if (base != MAP_FAILED && room)
+        munmap(base + size, room);
+    return base;
+}
+
 /* Map as many stacks as `slab` wants, or half of that, and so on: near a
-   limit of address space a few stacks are better than none. */
-static int map_slab(fern_slab *slab, size_t size)
+   limit of address space a few stacks are better than none. But none takes
+   the last of it, which the threads that there are need to go on. */
+static int map_slab(fern_slab *slab, size_t size, bool first)
 {
     void *base = MAP_FAILED;
     for (; slab->count; slab->count /= 2) {
-        base = mmap(NULL, slab->count * size, PROT_READ | PROT_WRITE,
-                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK,
-                    -1, 0);
+        base = map_stacks(slab->count * size, first ? 0 : HEADROOM);
         if (base != MAP_FAILED)
             break;
     }
@@ -174,7 +184,7 @@ static int add_slab(fern_stacks *stacks)
     if (!slab)
         return -ENOMEM;
     slab->count = count;
-    rc = map_slab(slab, stacks->stride);
+    rc = map_slab(slab, stacks->stride, !stacks->slabs);
     if (rc < 0)
         goto free_slab;
     slab->range = fern_overflow_watch(slab->base, slab->count * stacks->stride,

@@ -50,7 +50,8 @@ int fern_stacks_new(size_t size, fern_stack_guard guard, fern_stacks **out);
 void fern_stacks_free(fern_stacks *stacks);
 
 /* Hand out a stack. Its pages may hold what an earlier owner left.
-   Returns 0, or -ENOMEM with *out unchanged. */
+   Returns 0, or -ENOMEM with *out unchanged: already when all but 8 MiB of
+   the address space is used, so that those who have a stack can go on. */
 int fern_stack_get(fern_stacks *stacks, fern_stack *out);
 
 /* Take back what fern_stack_get gave. May be called on that very stack, as
