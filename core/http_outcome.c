@@ -78,12 +78,24 @@ static bool says_more(CURLcode code)
 
 static const char too_much[] = "too many headers";
 
+/* What we say where we have made libcurl stop. */
+static const char *our_word(int rc)
+{
+    switch (rc) {
+    case FERN_EPROTO_HTTP:
+        return too_much;
+    case -EMSGSIZE:
+        return "the body is longer than max_body";
+    default:
+        return "";
+    }
+}
+
 void fern_http_outcome_set(fern_http_transfer *transfer, CURLcode code)
 {
     char *error = transfer->error;
-    if (code && transfer->rc < 0) {     /* it was us */
-        snprintf(error, sizeof transfer->error, "%s",
-                 transfer->rc == FERN_EPROTO_HTTP ? too_much : "");
+    if (code && transfer->rc < 0) {
+        snprintf(error, sizeof transfer->error, "%s", our_word(transfer->rc));
         return;
     }
     transfer->rc = from_curl(transfer, code);
