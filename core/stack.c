@@ -46,18 +46,13 @@ struct fern_slab {
     unsigned registered[];      /* Valgrind's numbers */
 };
 
-struct idle {
-    fern_slab *slab;
-    uint32_t index;
-};
-
 struct fern_stacks {
     size_t size;
     size_t stride;              /* from one stack to the next */
     bool markers;
     fern_slab *slabs;           /* newest first; no other has fresh stacks */
     size_t slab_count, stack_count, used;
-    struct idle *idle;
+    fern_stack *idle;
     size_t idle_count, clean;
 };
 
@@ -167,7 +162,7 @@ static int map_slab(fern_slab *slab, size_t size, bool first)
 static int make_room(fern_stacks *stacks, size_t more)
 {
     size_t bytes = (stacks->stack_count + more) * sizeof *stacks->idle;
-    struct idle *idle = realloc(stacks->idle, bytes);
+    fern_stack *idle = realloc(stacks->idle, bytes);
     if (!idle)
         return -ENOMEM;
     stacks->idle = idle;
@@ -250,18 +245,16 @@ int fern_stack_get(fern_stacks *stacks, fern_stack *out)
 {
     if (stacks->idle_count == 0)
         return get_fresh(stacks, out);
-    struct idle last = stacks->idle[--stacks->idle_count];
+    *out = stacks->idle[--stacks->idle_count];
     if (stacks->clean > stacks->idle_count)
         stacks->clean = stacks->idle_count;
-    describe(stacks, last.slab, last.index, out);
     stacks->used++;
     return 0;
 }
 
 void fern_stack_put(fern_stacks *stacks, const fern_stack *stack)
 {
-    struct idle last = { stack->slab, stack->index };
-    stacks->idle[stacks->idle_count++] = last;
+    stacks->idle[stacks->idle_count++] = *stack;
     stacks->used--;
 }
 
