@@ -2,7 +2,7 @@
    hub: see the header. A turn is: poll, run what was posted, fire timers,
    then run ready threads until none is left or the budget is spent. The
    budget is counted in switches, because reading the clock costs more than
-   one; it is at most BATCH, or what filled TURN seconds lately, and the clock
+   one; it is at most FERN_HUB_BATCH, or what filled TURN seconds lately, and the clock
    is read once a batch. */
 #include "hub.h"
 #include "interrupt.h"
@@ -13,11 +13,6 @@
 #include <stdlib.h>
 #include <time.h>
 
-#ifdef FERN_STRESS
-enum { BATCH = 1 };             /* poll at every switch */
-#else
-enum { BATCH = 64 };
-#endif
 enum { FEW = 64 };              /* so many threads stay in the cache anyway */
 static const double TURN = 100e-6;
 
@@ -47,11 +42,11 @@ static bool turn_is_over(fern_hub *hub)
     if (took > TURN) {
         double fit = hub->allowance * (TURN / took);
         hub->allowance = fit > 1 ? (int)fit : 1;
-    } else if (hub->allowance < BATCH) {
-        hub->allowance = hub->allowance * 2 < BATCH ? hub->allowance * 2 : BATCH;
+    } else if (hub->allowance < FERN_HUB_BATCH) {
+        hub->allowance = hub->allowance * 2 < FERN_HUB_BATCH ? hub->allowance * 2 : FERN_HUB_BATCH;
     }
     hub->budget = hub->allowance;
-    return now - hub->polled >= TURN || BATCH == 1;
+    return now - hub->polled >= TURN || FERN_HUB_BATCH == 1;
 }
 
 /* What the thread after next will touch first: its struct (for the one after

@@ -19,6 +19,13 @@
     ((truth) ? (void)0 : fern_hub_abort(#truth, __FILE__, __LINE__))
 _Noreturn void fern_hub_abort(const char *what, const char *file, int line);
 
+/* Switches after which the clock is read, at the latest. */
+#ifdef FERN_STRESS
+enum { FERN_HUB_BATCH = 1 };    /* poll at every switch */
+#else
+enum { FERN_HUB_BATCH = 64 };
+#endif
+
 struct fern_hub {
     fern_list ready;
     fern_thread *current;       /* NULL while the hub's own stack runs */

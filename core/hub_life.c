@@ -114,7 +114,7 @@ static void configure(fern_hub *hub, const fern_hub_options *options)
     hub->grace = options->grace > 0 ? options->grace : 0.25;
     hub->mprotect_guards = options->mprotect_guards;
     hub->hosted = options->loop;
-    hub->allowance = hub->budget = 1;      /* it learns how many fit */
+    hub->allowance = hub->budget = FERN_HUB_BATCH;
     hub->now = hub->polled = fern_now();
 }
 

@@ -78,6 +78,8 @@ TEST(threads_run_inside_the_hosts_loop_until_they_end)
     open_on_host();
     spawn(three_times, "a");
     spawn(three_times, "b");
+    run_host();
+    CHECK_STRING(trace, "ababab");
     spawn(sleep_and_note, "s");
     run_host();
     CHECK_STRING(trace, "abababs");
