@@ -2,7 +2,7 @@
    hub: see the header. A turn is: poll, run what was posted, fire timers,
    then run ready threads until none is left or the budget is spent. The
    budget is counted in switches, because reading the clock costs more than
-   one; it is at most FERN_HUB_BATCH, or what filled TURN seconds lately, and the clock
+   one; it is at most a batch, or what filled TURN seconds lately, and the clock
    is read once a batch. */
 #include "hub.h"
 #include "interrupt.h"
