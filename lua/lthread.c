@@ -140,7 +140,9 @@ int lfern_traceback(lua_State *L)
 {
     lfern *fern = lfern_of(L);
     lthread *self = lthread_current(fern);
-    if (!self || !self->slot || fern_thread_killed(self->thread))
+    if (!self || !self->slot)
+        return 1;
+    if (fern_thread_killed(self->thread) && lfern_error_code(L, 1, NULL) == -ECANCELED)
         return 1;
     luaL_traceback(L, L, NULL, 1);
     lthread_push(L, self);
@@ -151,12 +153,29 @@ int lfern_traceback(lua_State *L)
     return 1;
 }
 
-static int outcome_of(int status)
+/* A killed thread has failed besides, in a `__close` perhaps: its outcome is
+   the kill, so nobody can ask for the error. One whose text speaks of the kill
+   is the kill, passed on. */
+static void report_besides(lthread *box)
+{
+    lua_State *L = box->L;
+    const char *text = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "";
+    if (lfern_error_code(L, -1, NULL) || strstr(text, "killed"))
+        return;
+    lua_pushvalue(L, -1);
+    lfern_report(L, box->fern, NULL, box);
+}
+
+static int outcome_of(lthread *box, int status)
 {
     if (status == LUA_OK)
         return 0;
-    fern_thread *self = fern_current();         /* NULL in measure_depth */
-    return self && fern_thread_killed(self) ? -ECANCELED : FERN_ERAISED;
+    fern_thread *self = fern_current();         /* NULL in lthread_measure */
+    if (!self || !fern_thread_killed(self))
+        return FERN_ERAISED;
+    if (status == LUA_ERRRUN)
+        report_besides(box);
+    return -ECANCELED;
 }
 
 /* Nothing protects us here: Lua keeps this very text, so nothing is allocated. */
@@ -195,7 +214,7 @@ int lthread_call(lthread *box)
     box->values = lua_gettop(L) - LTHREAD_BASE;
     if (box->values > LUA_MINSTACK / 2 && !lua_checkstack(L, LUA_MINSTACK))
         return fail_for_memory(box);
-    return outcome_of(status);
+    return outcome_of(box, status);
 }
 
 /* Lua, under pcall: the handler has kept the traceback for the thread inside
@@ -239,7 +258,7 @@ static int call_from(lua_State *L, lthread *box)
         return fail_for_memory(box);
     }
     lua_xmove(L, box->L, box->values);
-    return outcome_of(status);
+    return outcome_of(box, status);
 }
 
 int lthread_run(void *data)

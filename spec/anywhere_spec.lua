@@ -167,8 +167,8 @@ local places = {
   { "table.move", function(park) return table.move(proxy(3, park), 1, 3, 1, {})[3] end, "v3" },
   { "a load reader", function(park)
     local pieces = { "return ", "4", "2" }
-    local chunk = load(function() park() return table.remove(pieces, 1) end)
-    return assert(chunk)()
+    local chunk, err = load(function() park() return table.remove(pieces, 1) end)
+    return (chunk or error(err))()
   end, 42 },
   { "a chunk of dofile", function(park)
     local name <const> = temporary_file("package.loaded.fern_spec_park() return 42")

@@ -112,6 +112,31 @@ describe("an error that nobody asked for", function()
     assert.are.equal(100, experiment().ticks)
   end)
 
+  -- Its outcome is the kill, so nobody can ask.
+  it("is told at once of a thread that failed besides being killed", function()
+    local output = run [[
+      local fern = require "fern"
+      local function closing(fn) return setmetatable({}, { __close = fn }) end
+      local threads = {
+        fern.spawn(function() local _ <close> = closing(function() error "in close" end) fern.sleep(9) end),
+        fern.spawn(function() pcall(fern.sleep, 9) error { "no text" } end),
+        fern.spawn(function() local ok, e = pcall(fern.sleep, 9) error("wrapped: " .. tostring(e)) end),
+        fern.spawn(function() local ok, e = pcall(fern.sleep, 9) error(e) end),
+        fern.spawn(fern.sleep, 9),
+      }
+      fern.sleep(0)
+      for _, thread in ipairs(threads) do
+        thread:kill()
+        local ok, e = thread:join()
+        print(ok, fern.is_killed(e))
+      end
+    ]]
+    assert.matches("fern: green thread #1 failed: [^\n]*:4: in close\nstack traceback:", output)
+    assert.matches("fern: green thread #2 failed: table", output)
+    assert.is_nil(output:find("green thread #[345]"))
+    assert.are.equal(5, select(2, output:gsub("false\ttrue\n", "")))
+  end)
+
   it("goes to stderr by default, with all that is known", function()
     local output = run [[
       local fern = require "fern"

@@ -374,11 +374,11 @@ TEST(a_ready_descriptor_beats_a_deadline_that_passed_meanwhile)
 {
     CHECK_EQUAL(pipe(ends), 0);
     open_hub();
-    double timeout = 0.002;
+    double timeout = 0.05;
     fern_thread *reader = start(wait_for_pipe, &timeout);
     fern_yield();
     CHECK_EQUAL(write(ends[1], "x", 1), 1);
-    spin(0.005);
+    spin(0.06);
     CHECK_EQUAL(fern_thread_join(reader, FERN_NEVER), 0);
     CHECK_EQUAL(fern_thread_result(reader), 0);
     fern_thread_unref(reader);

@@ -107,8 +107,14 @@ local kinds = {
   { "future", function() busy:result() end },
 }
 
+-- Of all that they raise when they are killed only this is an error.
+local function hear(err)
+  if not tostring(err):find("parked%.lua:%d+: in __close$") then print("heard", err) end
+end
+
 -- Spawns `count` threads, kind by kind, and returns once they are parked.
 function parked.spawn(count)
+  fern.on_error(hear)
   endless = fern.spawn(fern.sleep, EVER)
   full = fern.pool(0)
   busy = fern.executor { max_workers = 1 }:submit(fern.sleep, EVER)
