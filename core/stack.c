@@ -127,14 +127,16 @@ static uint32_t next_slab_count(const fern_stacks *stacks)
     return count ? (uint32_t)count : 1;
 }
 
-/* Memory for `size` bytes of stacks, and `room` of address space besides. */
-static void *map_stacks(size_t size, size_t room)
+/* Memory for `size` bytes of stacks, and `room` of address space besides: below
+   them, where the next slab will come, so that the two are one mapping. */
+static char *map_stacks(size_t size, size_t room)
 {
-    char *base = mmap(NULL, size + room, PROT_READ | PROT_WRITE,
+    char *base = mmap(NULL, room + size, PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
-    if (base != MAP_FAILED && room)
-        munmap(base + size, room);
-    return base;
+    if (base == MAP_FAILED || !room)
+        return base;
+    munmap(base, room);
+    return base + room;
 }
 
 /* Map as many stacks as `slab` wants, or half of that, and so on: near a
