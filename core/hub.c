@@ -68,6 +68,11 @@ static inline void prefetch(const fern_hub *hub)
     const char *later = (const char *)soon->queue.next;
     __builtin_prefetch(later);
     __builtin_prefetch(later + 64);
+    if (!soon->begun) {
+        __builtin_prefetch(&soon->timer);
+        __builtin_prefetch(&soon->body);
+        __builtin_prefetch(soon->data);
+    }
 }
 
 __attribute__((always_inline))

@@ -394,6 +394,7 @@ static int spawn(fern_hub *hub, fern_body *body, void *arg,
     thread->arg = arg;
     thread->host = options->host;
     thread->data = options->data;
+    thread->spot = options->spot;
     thread->file = options->file;
     thread->line = options->line;
     thread->quiet = options->quiet;

@@ -210,6 +210,7 @@ typedef struct fern_spawn_options {
     fern_pool *pool;            /* owns a slot there: given back at the end */
     const fern_host *host;      /* static; NULL: plain C */
     void *data;                 /* for `host` */
+    void *spot;                 /* where it begins: see fern_park_at */
     const char *file;           /* where it is spawned; static; NULL: unknown */
     int line;
     bool quiet;                 /* errors are somebody's already: no report */

@@ -107,7 +107,6 @@ static void call_on_error(lua_State *L, const lfern *fern, int first)
 static int run_on_error(void *data)
 {
     lthread *box = data;
-    fern_park_at(box->L);
     call_on_error(box->L, box->fern, 2);
     return 0;
 }

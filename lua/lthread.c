@@ -267,7 +267,6 @@ int lthread_run(void *data)
     fern_thread *self = fern_current();
     if (self != box->thread)    /* see fern_pool_spawn */
         return call_from(fern_thread_spot(self), box);
-    fern_park_at(box->L);
     return lthread_call(box);
 }
 
@@ -275,6 +274,7 @@ int lthread_start(lthread *box, fern_spawn_options *options, fern_body *body)
 {
     options->host = &lthread_host;
     options->data = box;
+    options->spot = box->L;
     box->file = options->file;
     box->line = options->line;
     box->values = 0;
