@@ -61,9 +61,9 @@ FLAGS_lua_tsan = --param=tsan-instrument-func-entry-exit=0
 FLAGS_stress := -DFERN_STRESS
 FLAGS_strict := -Werror
 FLAVOUR       =
-# The whole module at once, where compiler and linker can: a spawn is 12 % faster.
-# Fat objects, because tests and benchmarks link the same ones as they are.
-LTO := $(if $(FLAVOUR),,$(if $(call ask,echo | $(CC) -flto=auto -ffat-lto-objects -shared -fPIC -x c - -o /dev/null && echo yes),-flto=auto -ffat-lto-objects))
+# The whole module at once, with a gcc that can: a spawn is 12 % faster. Fat
+# objects, because tests and benchmarks link the same ones as they are.
+LTO := $(if $(FLAVOUR),,$(if $(call ask,test -x "$$($(CC) -print-prog-name=lto1)" && echo yes),-flto=auto -ffat-lto-objects))
 # The compilers that must find nothing to warn of
 STRICT_CC     = gcc clang
 

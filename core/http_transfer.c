@@ -272,19 +272,20 @@ static CURLcode set_route(fern_http_transfer *transfer, const fern_http_hop *hop
     return code | curl_easy_setopt(easy, CURLOPT_PASSWORD, hop->password);
 }
 
-/* A mark for a page that is fetched with no option but its URL, which all
-   such hops share, one for TLS and one without; else NULL. */
-static const void *usual(const fern_http_hop *hop)
+enum { UNUSUAL, USUAL, USUAL_SECURE };
+
+/* A page that is fetched with no option but its URL: all such hops, with TLS
+   or without, want the same of the handle. */
+static int kind_of(const fern_http_hop *hop)
 {
-    static const char marks[2];
     const fern_http_options *options = hop->options;
     bool addressed = !hop->name && hop->proxy && !hop->proxy[0];
     bool named = hop->user || hop->password;
     bool trusting = options->insecure || options->cafile;
     bool sends = options->header_count || has_body(hop) || strcmp(hop->method, "GET") != 0;
     if (!addressed || named || trusting || sends || options->version != FERN_HTTP_AUTO)
-        return NULL;
-    return &marks[hop->origin->secure];
+        return UNUSUAL;
+    return hop->origin->secure ? USUAL_SECURE : USUAL;
 }
 
 static int set_all(fern_http_transfer *transfer, const fern_http_hop *hop)
@@ -301,13 +302,13 @@ static int set_all(fern_http_transfer *transfer, const fern_http_hop *hop)
 int fern_http_transfer_prepare(fern_http_transfer *transfer)
 {
     const fern_http_hop *hop = transfer->hop;
-    const void *mark = usual(hop);
+    int kind = kind_of(hop);
     if (curl_easy_setopt(transfer->easy, CURLOPT_URL, hop->url))
         return -ENOMEM;
-    if (mark && mark == transfer->usual)
+    if (kind != UNUSUAL && kind == transfer->usual)
         return 0;
     int rc = set_all(transfer, hop);
-    transfer->usual = rc < 0 ? NULL : mark;
+    transfer->usual = rc < 0 ? UNUSUAL : kind;
     return rc;
 }
 

@@ -43,7 +43,7 @@ typedef struct fern_http_transfer {
     struct curl_slist resolve;
     fern_http_name *name;       /* a reference: `resolve` points into it */
     bool own_cafile;            /* the handle has been told of one */
-    const void *usual;          /* the handle is set for such a hop: see prepare */
+    int usual;                  /* the handle is set for such a hop: see prepare */
     fern_http_spare *spare;     /* where answers come from and go to */
     fern_http_answer *answer;   /* NULL until its first line has come */
     int rc;                     /* why we stopped it; when done, its outcome */

@@ -24,8 +24,9 @@ static int thread_join(lua_State *L)
     int rc = lthread_wait(L, box, lfern_deadline(L, 2));
     if (rc < 0)
         return lfern_fail(L, rc);
-    lua_pushboolean(L, lthread_status(box) == FERN_DONE);
-    if (lua_toboolean(L, -1))
+    bool done = lthread_status(box) == FERN_DONE;
+    lua_pushboolean(L, done);
+    if (done)
         return 1 + lthread_results(L, box);
     lthread_error(L, 1);
     return 2;

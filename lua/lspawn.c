@@ -7,7 +7,6 @@
 
 /* ---- spawn ---- */
 
-/* fn and its arguments stand from `first` to the top. */
 int lspawn(lua_State *L, lfern *fern, int first, fern_spawn_options *options)
 {
     if (!fern->hub)

@@ -2,22 +2,9 @@
 -- fern.executor: submit, map, shutdown.
 local fern = require "fern"
 local script = require "spec.support.script"
+local support = require "spec.support.threads"
 
--- Let the others run until they wait.
-local function settle()
-  for _ = 1, 10 do fern.sleep(0) end
-end
-
-local function nap(...)
-  fern.sleep(0.001)
-  return ...
-end
-
-local function numbers(n)
-  local list = {}
-  for i = 1, n do list[i] = i end
-  return list
-end
+local let_run, nap, numbers = support.let_run, support.nap, support.numbers
 
 describe("an executor", function()
   it("runs no more functions at once than it has workers, in order", function()
@@ -171,7 +158,7 @@ describe("shutdown", function()
     local executor, ran = fern.executor { max_workers = 2 }, 0
     local futures = {}
     for i = 1, 6 do futures[i] = executor:submit(function() ran = ran + 1 nap() end) end
-    settle()
+    let_run()
     assert.equal(true, executor:shutdown { cancel_pending = true })
     assert.equal(2, ran)
     for i = 3, 6 do
@@ -185,7 +172,7 @@ describe("shutdown", function()
   it("cancels also when it was shut down before", function()
     local executor = fern.executor { max_workers = 1 }
     local first, second = executor:submit(nap), executor:submit(nap)
-    settle()
+    let_run()
     executor:shutdown(false)
     executor:shutdown { cancel_pending = true }
     assert.is_false(first:cancelled())

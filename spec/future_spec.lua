@@ -1,16 +1,9 @@
 -- SPDX-License-Identifier: MIT
 -- Futures: result, join, cancel, done, and what becomes of values and errors.
 local fern = require "fern"
+local support = require "spec.support.threads"
 
--- Let the others run until they wait.
-local function settle()
-  for _ = 1, 10 do fern.sleep(0) end
-end
-
-local function nap(...)
-  fern.sleep(0.001)
-  return ...
-end
+local let_run, nap = support.let_run, support.nap
 
 local executor
 
@@ -86,7 +79,7 @@ describe("a future", function()
     local futures = {}
     for i = 1, 4 do futures[i] = executor:submit(work) end
     assert.is_true(futures[1]:cancel())         -- given to a worker
-    settle()
+    let_run()
     assert.is_false(futures[2]:cancel())        -- begun
     assert.is_true(futures[2]:running())
     assert.is_true(futures[4]:cancel())
@@ -107,7 +100,7 @@ describe("a future", function()
     local blocker = { executor:submit(nap), executor:submit(nap) }
     local future = executor:submit(nap)
     local waiter = fern.spawn(function() return future:join() end)
-    settle()
+    let_run()
     assert.is_true(future:cancel())
     local ok, err = waiter:wait()
     assert.is_false(ok)
@@ -154,7 +147,7 @@ describe("a future", function()
   it("keeps its results while it is kept", function()
     local future = executor:submit(function() return { "fresh" }, { "more" } end)
     collectgarbage()
-    settle()
+    let_run()
     collectgarbage()
     local a, b = future:result()
     assert.same({ { "fresh" }, { "more" } }, { a, b })
@@ -174,7 +167,7 @@ describe("a future", function()
       thread = fern.current()
       fern.sleep(100)
     end)
-    settle()
+    let_run()
     thread:kill("stop it")
     local ok, err = future:join()
     assert.is_false(ok)
@@ -187,7 +180,7 @@ describe("a future", function()
   it("does not bother its function when a waiter is killed", function()
     local future = executor:submit(nap, "value")
     local waiter = fern.spawn(future.result, future)
-    settle()
+    let_run()
     waiter:kill()
     assert.is_false((waiter:join()))
     assert.equal("value", future:result())

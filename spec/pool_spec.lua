@@ -2,11 +2,9 @@
 -- fern.pool: spawn, waitall, resize; and its maps: imap, imap_unordered, map.
 local fern = require "fern"
 local script = require "spec.support.script"
+local support = require "spec.support.threads"
 
--- Let the others run until they wait.
-local function settle()
-  for _ = 1, 10 do fern.sleep(0) end
-end
+local let_run, nap, numbers = support.let_run, support.nap, support.numbers
 
 -- A function that notes how many calls of it run at once.
 local function gauge(fn)
@@ -21,17 +19,6 @@ local function gauge(fn)
 end
 
 local function square(x) return x * x end
-
-local function nap(x)
-  fern.sleep(0.001)
-  return x
-end
-
-local function numbers(n)
-  local list = {}
-  for i = 1, n do list[i] = i end
-  return list
-end
 
 -- All results of an iterator: the first value of each.
 local function collect(...)
@@ -79,7 +66,7 @@ describe("a pool", function()
         pool:spawn(function() order[#order + 1] = i end)
       end)
     end
-    settle()
+    let_run()
     assert.equal(4, pool:waiting())
     assert.equal(1, pool:running())
     assert.equal(0, pool:free())
@@ -108,10 +95,10 @@ describe("a pool", function()
       while hold do fern.sleep(0.001) end
     end
     for i = 1, 6 do stop[i] = fern.spawn(function() return pool:spawn(work):wait() end) end
-    settle()
+    let_run()
     assert.equal(1, pool:running())
     pool:resize(4)
-    settle()
+    let_run()
     assert.equal(4, pool:running())
     assert.equal(2, pool:waiting())
     pool:resize(2)
@@ -127,7 +114,7 @@ describe("a pool", function()
     local fails = pool:spawn(error, "no")
     local killed = pool:spawn(fern.sleep, 100)
     local unbegun
-    settle()
+    let_run()
     unbegun = pool:spawn(fern.sleep, 100)
     killed:kill()
     unbegun:kill()
@@ -140,7 +127,7 @@ describe("a pool", function()
   it("forgets a spawner that is killed or out of time while it waits", function()
     local pool = fern.pool(0)
     local killed = fern.spawn(pool.spawn, pool, print)
-    settle()
+    let_run()
     assert.equal(1, pool:waiting())
     killed:kill()
     assert.equal(0, pool:waiting())
@@ -159,7 +146,7 @@ describe("a pool", function()
     for _ = 1, 3 do
       fern.spawn(function() pool:spawn(function() nap() count = count + 1 end) end)
     end
-    settle()
+    let_run()
     assert.equal(true, pool:waitall())
     assert.equal(3, count)
   end)
@@ -260,7 +247,7 @@ describe("a spawn by a worker into its own full pool", function()
       end)
       fern.sleep(100)
     end)
-    settle()
+    let_run()
     assert.matches("culprit", innermost:traceback(), 1, true)
     assert.not_matches("culprit", inner:traceback(), 1, true)
     outer:kill()
@@ -274,7 +261,7 @@ describe("a spawn by a worker into its own full pool", function()
       pool:spawn(fern.sleep, 100)
       went_on = true
     end)
-    settle()
+    let_run()
     thread:kill("enough")
     local ok, err = thread:join()
     assert.is_false(ok)

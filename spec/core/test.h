@@ -7,6 +7,7 @@
 #ifndef FERN_TEST_H
 #define FERN_TEST_H
 
+#include <dirent.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -74,6 +75,18 @@ static inline bool test_same(const char *actual, const char *expected,
     snprintf(text, sizeof text, "%s: \"%.400s\", not \"%.400s\"", what,
              actual ? actual : "(null)", expected ? expected : "(null)");
     return test_fail(file, line, text);
+}
+
+/* How many descriptors the process has open (and a few that count always). */
+static inline int test_descriptors(void)
+{
+    DIR *dir = opendir("/proc/self/fd");
+    int count = 0;
+    while (dir && readdir(dir))
+        count++;
+    if (dir)
+        closedir(dir);
+    return count;
 }
 
 /* Each is true when it holds. */

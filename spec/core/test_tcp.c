@@ -4,7 +4,6 @@
 #include "fern.h"
 #include "test.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -46,20 +45,9 @@ int fern_resolve(const char *host, const char *service, const struct addrinfo *h
 static fern_hub *hub;
 static int files_before;
 
-static int count_files(void)
-{
-    DIR *dir = opendir("/proc/self/fd");
-    int count = 0;
-    while (dir && readdir(dir))
-        count++;
-    if (dir)
-        closedir(dir);
-    return count;
-}
-
 static void enter(void)
 {
-    files_before = count_files();
+    files_before = test_descriptors();
     if (fern_hub_open(NULL, &hub) < 0)
         abort();
 }
@@ -68,7 +56,7 @@ static void leave(void)
 {
     CHECK_EQUAL(fern_hub_alive(hub), 0);
     CHECK_EQUAL(fern_hub_close(hub, fern_now() + 10), 0);
-    CHECK_EQUAL(count_files(), files_before);
+    CHECK_EQUAL(test_descriptors(), files_before);
 }
 
 static double soon(void)
@@ -600,10 +588,10 @@ TEST(refuses_addresses_it_cannot_have)
 TEST(needs_a_hub)
 {
     fern_io *io = NULL;
-    int before = count_files();
+    int before = test_descriptors();
     CHECK_EQUAL(fern_tcp_listen("127.0.0.1", "0", 16, soon(), &io), -EDEADLK);
     CHECK_EQUAL(fern_tcp_connect("127.0.0.1", "1", soon(), &io), -EDEADLK);
-    CHECK_EQUAL(count_files(), before);
+    CHECK_EQUAL(test_descriptors(), before);
 }
 
 /* ---- the end of a connection ---- */

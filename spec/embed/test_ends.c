@@ -4,7 +4,6 @@
    that share a hub see test_states. */
 #include "embed.h"
 
-#include <dirent.h>
 
 /* ---- lua_close ---- */
 
@@ -73,20 +72,9 @@ TEST(lua_close_leaves_behind_what_will_not_end)
     CHECK(!fern_hub_current());
 }
 
-static int count_descriptors(void)
-{
-    DIR *dir = opendir("/proc/self/fd");
-    int count = 0;
-    while (dir && readdir(dir))
-        count++;
-    if (dir)
-        closedir(dir);
-    return count;
-}
-
 TEST(states_come_and_go_without_a_trace)
 {
-    int before = count_descriptors();
+    int before = test_descriptors();
     for (int i = 0; i < 50; i++) {
         lua_State *L = embed_open(NULL);
         RUN(L, "local fern = require 'fern'\n"
@@ -95,7 +83,7 @@ TEST(states_come_and_go_without_a_trace)
         lua_close(L);
         CHECK(!fern_hub_current());
     }
-    CHECK_EQUAL(count_descriptors(), before);
+    CHECK_EQUAL(test_descriptors(), before);
 }
 
 TEST(a_state_may_close_fern_and_open_it_again)

@@ -11,7 +11,20 @@ local threads = {
 
 -- Lets everybody who is ready run until it parks.
 function threads.let_run()
-  for _ = 1, 4 do fern.sleep(0) end
+  for _ = 1, 10 do fern.sleep(0) end
+end
+
+-- Gives back what it is given, after others have run.
+function threads.nap(...)
+  fern.sleep(0.001)
+  return ...
+end
+
+-- 1, 2, ... n
+function threads.numbers(n)
+  local list = {}
+  for i = 1, n do list[i] = i end
+  return list
 end
 
 -- A log of what happened in which order, and a function that writes into it.
