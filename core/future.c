@@ -2,6 +2,7 @@
    future: see the header. */
 #include "future.h"
 #include "executor.h"
+#include "source.h"
 #include "wait.h"
 #include "worker.h"
 
@@ -34,6 +35,20 @@ void fern_future_settle(fern_future *future, fern_future_status status, int resu
     future->owner.executor = NULL;
     if (!fern_list_empty(waiters_of(future)))
         fern_wake_all(waiters_of(future), 0);
+    fern_source_tell(future, future->watched);
+}
+
+static bool is_done(const void *future)
+{
+    return fern_future_done(future);
+}
+
+fern_source fern_future_source(fern_future *future)
+{
+    static const struct fern_source_kind kind = {
+        .ready = is_done, .watched = offsetof(fern_future, watched),
+    };
+    return (fern_source){ &kind, future };
 }
 
 int fern_future_wait(fern_future *future, double deadline)

@@ -10,6 +10,7 @@
 #include "fern.h"
 #include "list.h"
 #include "loop.h"
+#include "source.h"
 #include "stack.h"
 #include "timer.h"
 
@@ -77,6 +78,7 @@ struct fern_hub {
 
     void *offload;              /* offload.c's, one a hub; NULL until used */
     fern_list kept;             /* struct kept, hub.c */
+    fern_sources sources;       /* who waits for what along with others */
 
     uint64_t ids, deadline_ids, spawned, turns, polls;
 };

@@ -271,6 +271,7 @@ int fern_hub_close(fern_hub *hub, double deadline)
     fern_context_drop(&hub->context);
     fern_hub_here = NULL;
     fern_thread_recycle_deinit(hub);
+    fern_sources_deinit(&hub->sources);
     fern_timers_deinit(&hub->timers);
     fern_stacks_free(hub->stacks);
     fern_overflow_leave();

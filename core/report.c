@@ -76,11 +76,24 @@ static void tell_those_due(fern_hub *hub, double now)
         fern_thread *thread = oldest(hub);
         if (thread->ended_at + PATIENCE > now)
             break;
+        if (thread->selects > 0 && now < FERN_NEVER) {
+            fern_report_put_off(thread);
+            continue;
+        }
         fern_list_remove(&thread->unasked);
         thread->observed = true;
         tell(hub, thread);
         let_go(thread);
     }
+}
+
+void fern_report_put_off(fern_thread *thread)
+{
+    if (fern_list_empty(&thread->unasked))
+        return;
+    fern_list_remove(&thread->unasked);
+    fern_list_append(&thread->hub->unasked, &thread->unasked);
+    thread->ended_at = fern_now();
 }
 
 void fern_report_cancel(fern_thread *thread)

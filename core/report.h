@@ -10,6 +10,9 @@
 /* `thread` has failed and nobody waits for it. */
 void fern_report_later(fern_hub *hub, fern_thread *thread);
 
+/* Its second begins anew now. */
+void fern_report_put_off(fern_thread *thread);
+
 /* Somebody has asked for the error of `thread` after all. */
 void fern_report_cancel(fern_thread *thread);
 

@@ -8,6 +8,7 @@
 #include "interrupt.h"
 #include "local.h"
 #include "report.h"
+#include "source.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -240,6 +241,7 @@ static void finish(fern_thread *thread, int rc)
     thread->killed = thread->outcome == FERN_KILLED;
     fern_locals_drop(thread);
     fern_wake_all(&thread->waiters, 0);
+    fern_source_tell(thread, thread->watched);
     fern_thread_leave_pool(thread);
     if (thread->outcome == FERN_FAILED && !thread->observed && !thread->quiet)
         fern_report_later(hub, thread);
@@ -318,6 +320,7 @@ void fern_thread_abandon(fern_thread *thread)
     thread->killed = thread->ended = thread->retired = true;
     fern_locals_drop(thread);
     fern_wake_all(&thread->waiters, 0);
+    fern_source_tell(thread, thread->watched);
     fern_thread_leave_pool(thread);
     fern_list_remove(&thread->all);
     hub->alive_all--;
@@ -611,6 +614,27 @@ void fern_thread_observe(fern_thread *thread)
 {
     thread->observed = true;
     fern_report_cancel(thread);
+}
+
+static bool has_ended(const void *thread)
+{
+    return fern_thread_done(thread);
+}
+
+static void hold(void *object, bool more)
+{
+    fern_thread *thread = object;
+    thread->selects += more ? 1u : -1u;
+    if (!thread->selects)
+        fern_report_put_off(thread);
+}
+
+fern_source fern_thread_source(fern_thread *thread)
+{
+    static const struct fern_source_kind kind = {
+        .ready = has_ended, .watched = offsetof(fern_thread, watched), .hold = hold,
+    };
+    return (fern_source){ &kind, thread };
 }
 
 uint64_t fern_thread_id(const fern_thread *thread)

@@ -28,6 +28,7 @@ struct fern_thread {
     bool observed;              /* somebody has asked for the error */
     bool quiet;
     bool idle;                  /* fern_thread_set_idle: counts for nothing */
+    bool watched;               /* see source.h */
     uint8_t kill_stage, kill_raised;
     uint8_t outcome;            /* fern_status, once ended */
     uint32_t shield;
@@ -66,6 +67,7 @@ struct fern_thread {
     uint64_t id;
     int line;
     uint32_t refs;
+    uint32_t selects;           /* that it is in: its error is not reported meanwhile */
 };
 
 /* An idle thread, such as a worker between two jobs, is not waited for, does

@@ -629,6 +629,7 @@ struct fern_future {
     int result;                 /* once done; of a cancelled one, why: -ECANCELED */
     unsigned char status;       /* fern_future_status */
     bool given;                 /* which of `owner` holds */
+    bool watched;               /* ours */
 };
 FERN_API void fern_future_init(fern_future *future,
                                int (*run)(fern_future *future, void *data));
@@ -707,6 +708,31 @@ typedef struct fern_executor_stats {
 } fern_executor_stats;
 FERN_API void fern_executor_inspect(const fern_executor *executor,
                                     fern_executor_stats *stats);
+
+/* ---- waiting for many ----------------------------------------------- */
+
+/* Something that is ready, or will be: a thread that has ended, a future that
+   is done. The object is borrowed: it outlives whatever waits for it. */
+typedef struct fern_source {
+    const struct fern_source_kind *kind;
+    void *object;
+} fern_source;
+FERN_API fern_source fern_thread_source(fern_thread *thread);
+FERN_API fern_source fern_future_source(fern_future *future);
+
+/* A wait for many sources, which consumes nothing. An error of a thread among
+   them is not reported before the select is freed. `sources` are copied.
+   Returns 0, -ENOMEM, or -EDEADLK without a hub. */
+typedef struct fern_select fern_select;
+FERN_API int fern_select_new(const fern_source *sources, size_t count, fern_select **out);
+FERN_API void fern_select_free(fern_select *select);
+
+/* Parks. The next source that is ready: those that were from the first, in the
+   order given, then the others in the order in which they became so; each once.
+   What is not ready any more when its turn comes is waited for again.
+   Returns 1 and its index, 0 after the last, or an error as above. Several
+   threads may share a select. */
+FERN_API int fern_select_next(fern_select *select, double deadline, size_t *index);
 
 /* ---- http ----------------------------------------------------------- */
 
