@@ -38,6 +38,12 @@ static void tell(fern_observer *observer)
     fern_wake_first(&entry->select->waiters, 0);
 }
 
+static void hold(fern_source source, bool more)
+{
+    if (source.kind && source.kind->hold)
+        source.kind->hold(source.object, more);
+}
+
 static int add(fern_select *select, fern_source source)
 {
     struct entry *entry = &select->entries[select->count];
@@ -49,8 +55,7 @@ static int add(fern_select *select, fern_source source)
         fern_list_append(&select->line, &entry->line);
     else if (fern_source_observe(&entry->observer, source, tell) < 0)
         return -ENOMEM;
-    if (source.kind->hold)
-        source.kind->hold(source.object, true);
+    hold(source, true);
     select->count++;
     return 0;
 }
@@ -82,10 +87,8 @@ void fern_select_free(fern_select *select)
 {
     for (size_t i = 0; i < select->count; i++) {
         struct entry *entry = &select->entries[i];
-        fern_source source = entry->observer.source;
         fern_source_forget(&entry->observer);
-        if (source.kind->hold)
-            source.kind->hold(source.object, false);
+        hold(entry->observer.source, false);
     }
     fern_wake_all(&select->waiters, -EBADF);
     free(select);

@@ -106,7 +106,7 @@ void fern_source_tell_all(void *object)
 
 bool fern_source_ready(fern_source source)
 {
-    return source.kind->ready(source.object);
+    return !source.kind || source.kind->ready(source.object);
 }
 
 void fern_sources_deinit(fern_sources *sources)

@@ -625,8 +625,13 @@ static void hold(void *object, bool more)
 {
     fern_thread *thread = object;
     thread->selects += more ? 1u : -1u;
+    if (more) {
+        fern_thread_ref(thread);
+        return;
+    }
     if (!thread->selects)
         fern_report_put_off(thread);
+    fern_thread_unref(thread);
 }
 
 fern_source fern_thread_source(fern_thread *thread)

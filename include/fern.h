@@ -712,7 +712,8 @@ FERN_API void fern_executor_inspect(const fern_executor *executor,
 /* ---- waiting for many ----------------------------------------------- */
 
 /* Something that is ready, or will be: a thread that has ended, a future that
-   is done. The object is borrowed: it outlives whatever waits for it. */
+   is done. The object is borrowed: it outlives whatever waits for it. A zeroed
+   source is ready. */
 typedef struct fern_source {
     const struct fern_source_kind *kind;
     void *object;

@@ -309,6 +309,21 @@ size_t lfern_option_size(lua_State *L, const char *name, size_t least, size_t ot
     return to_size(size);
 }
 
+static bool among(const char *key, const char *const names[])
+{
+    for (; key && *names; names++)
+        if (strcmp(key, *names) == 0)
+            return true;
+    return false;
+}
+
+void lfern_options(lua_State *L, int arg, const char *const names[])
+{
+    for (lua_pushnil(L); lua_next(L, arg); lua_pop(L, 1))
+        if (!among(lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : NULL, names))
+            luaL_argerror(L, arg, lua_pushfstring(L, "unknown option '%s'", luaL_tolstring(L, -2, NULL)));
+}
+
 void lfern_function(lua_State *L, int arg)
 {
     if (lua_isfunction(L, arg))

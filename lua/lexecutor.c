@@ -104,23 +104,6 @@ static bool field_is(lua_State *L, const char *name, bool otherwise)
     return is;
 }
 
-/* Every key of the options table at `arg` must be one of these. */
-static void check_names(lua_State *L, int arg, const char *const names[])
-{
-    lua_pushnil(L);
-    while (lua_next(L, arg)) {
-        int i = 0;
-        lua_pop(L, 1);
-        if (lua_type(L, -1) == LUA_TSTRING)
-            while (names[i] && strcmp(names[i], lua_tostring(L, -1)) != 0)
-                i++;
-        if (lua_type(L, -1) != LUA_TSTRING || !names[i]) {
-            luaL_tolstring(L, -1, NULL);
-            luaL_argerror(L, arg, lua_pushfstring(L, "unknown option '%s'", lua_tostring(L, -1)));
-        }
-    }
-}
-
 struct shutdown {
     bool wait, cancel_pending;
     double deadline;
@@ -134,7 +117,7 @@ static struct shutdown check_shutdown(lua_State *L)
         how.wait = lua_toboolean(L, 2);
     } else if (!lua_isnoneornil(L, 2)) {
         luaL_argexpected(L, lua_istable(L, 2), 2, "boolean or table");
-        check_names(L, 2, names);
+        lfern_options(L, 2, names);
         how.wait = field_is(L, "wait", true);
         how.cancel_pending = field_is(L, "cancel_pending", false);
         lua_getfield(L, 2, "timeout");
@@ -211,7 +194,7 @@ static size_t check_max_workers(lua_State *L)
     if (lua_isnoneornil(L, 1))
         return DEFAULT_WORKERS;
     luaL_checktype(L, 1, LUA_TTABLE);
-    check_names(L, 1, names);
+    lfern_options(L, 1, names);
     lua_getfield(L, 1, "max_workers");
     return lfern_option_size(L, "max_workers", 1, DEFAULT_WORKERS);
 }

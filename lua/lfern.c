@@ -135,6 +135,7 @@ static void push_module(lua_State *L, lfern *fern)
     lspawn_open(L);
     lmethods_open(L);
     llimit_open(L);
+    lselect_open(L);
     lpool_open(L);
     lfuture_open(L);
     lexecutor_open(L);

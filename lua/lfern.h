@@ -42,6 +42,17 @@ typedef struct lfern {
     struct lcrew *crew;         /* lpool.c's */
 } lfern;
 
+/* ---- waiting for many (lselect.c) ---- */
+
+/* How objects are waited for along with others: the source of the one at
+   `index`, which has the metatable that this was registered for. */
+typedef struct lselect_kind {
+    fern_source (*source)(lua_State *L, int index);
+} lselect_kind;
+
+/* For the metatable on the top; `kind` is static. */
+LFERN_PRIVATE void lselect_register(lua_State *L, const lselect_kind *kind);
+
 /* ---- state (lfern.c) ---- */
 
 /* The lfern of this Lua state; raises if `fern` was never required. */
@@ -97,6 +108,9 @@ FERN_API size_t lfern_size(lua_State *L, int arg, size_t otherwise);
 /* The same of the option `name`, whose value is on the top of the stack. */
 FERN_API double lfern_option_deadline(lua_State *L, const char *name);
 FERN_API size_t lfern_option_size(lua_State *L, const char *name, size_t least, size_t otherwise);
+
+/* Every key of the options at `arg`, a table, must be one of `names`. */
+LFERN_PRIVATE void lfern_options(lua_State *L, int arg, const char *const names[]);
 
 /* A function, or something that can be called. */
 FERN_API void lfern_function(lua_State *L, int arg);
@@ -226,6 +240,7 @@ LFERN_PRIVATE void lsignal_close(lfern *fern);
 
 /* Raise "interrupted!" with the traceback of the thread that was running. */
 LFERN_PRIVATE _Noreturn void lsignal_raise(lua_State *L);
+LFERN_PRIVATE void lselect_open(lua_State *L);
 LFERN_PRIVATE void lpool_open(lua_State *L);
 LFERN_PRIVATE void lcrew_stop(lfern *fern);
 LFERN_PRIVATE void lcrew_close(lfern *fern, bool tell);

@@ -280,8 +280,14 @@ static int future_tostring(lua_State *L)
     return 1;
 }
 
+static fern_source source(lua_State *L, int index)
+{
+    return fern_future_source(&check_future(L, index)->core);
+}
+
 void lfuture_open(lua_State *L)
 {
+    static const lselect_kind kind = { source };
     static const luaL_Reg methods[] = {
         { "result", future_result }, { "join", future_join }, { "cancel", future_cancel },
         { "done", future_done }, { "cancelled", future_cancelled },
@@ -293,6 +299,7 @@ void lfuture_open(lua_State *L)
         luaL_setfuncs(L, methods, 0);
         lua_pushvalue(L, -1);
         lua_setfield(L, -2, "__index");
+        lselect_register(L, &kind);
     }
     lfern_of(L)->future_meta = luaL_ref(L, LUA_REGISTRYINDEX);
 }

@@ -276,6 +276,14 @@ static int thread_index(lua_State *L)
     return 1;
 }
 
+static fern_source source(lua_State *L, int index)
+{
+    lthread *box = lthread_check(L, index);
+    if (box->thread && box->thread == fern_current())
+        luaL_error(L, "a green thread cannot wait for itself");
+    return box->thread ? fern_thread_source(box->thread) : (fern_source){ 0 };
+}
+
 void lmethods_open(lua_State *L)
 {
     static const luaL_Reg methods[] = {
@@ -285,6 +293,7 @@ void lmethods_open(lua_State *L)
         { "traceback", thread_traceback }, { "name", thread_name },
         { "__close", thread_close }, { "__tostring", thread_tostring }, { NULL, NULL },
     };
+    static const lselect_kind kind = { source };
     lfern *fern = lfern_of(L);
     if (luaL_newmetatable(L, LTHREAD)) {
         luaL_setfuncs(L, methods, 0);
@@ -293,6 +302,7 @@ void lmethods_open(lua_State *L)
         lua_pushvalue(L, -1);
         lua_pushcclosure(L, thread_index, 1);
         lua_setfield(L, -2, "__index");
+        lselect_register(L, &kind);
         lua_pushvalue(L, -1);
         fern->thread_meta = luaL_ref(L, LUA_REGISTRYINDEX);
     }

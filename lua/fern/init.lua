@@ -20,6 +20,8 @@ local fern = {
   shield = core.shield,
   is_killed = core.is_killed,
   is_timeout = core.is_timeout,
+  wait = core.wait,
+  as_completed = core.as_completed,
   pool = core.pool,
   executor = core.executor,
 }
