@@ -1,0 +1,42 @@
+-- SPDX-License-Identifier: MIT
+-- The examples of docs/concepts: each Lua block is a script that runs, and
+-- prints what the text block after it says, if there is one.
+local script = require "spec.support.script"
+
+local function pages()
+  local list = {}
+  for path in io.popen("ls docs/concepts/*.md"):lines() do list[#list + 1] = path end
+  return list
+end
+
+local function read(path)
+  local file <close> = assert(io.open(path))
+  return file:read("a")
+end
+
+-- The page's fenced blocks: { language, text } each.
+local function blocks(text)
+  local list = {}
+  for language, body in text:gmatch("\n```(%w*)\n(.-)\n```") do
+    list[#list + 1] = { language = language, text = body .. "\n" }
+  end
+  return list
+end
+
+for _, path in ipairs(pages()) do
+  describe(path, function()
+    local list = blocks(read(path))
+    for i, block in ipairs(list) do
+      local following = list[i + 1]
+      if block.language == "lua" then
+        it("has an example that runs: number " .. i, function()
+          local output, code = script.run_text("", block.text)
+          assert.equal(0, code, output)
+          if following and following.language == "text" then
+            assert.equal(following.text, output)
+          end
+        end)
+      end
+    end
+  end)
+end
