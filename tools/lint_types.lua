@@ -1,0 +1,101 @@
+-- SPDX-License-Identifier: MIT
+-- Holds types/ to the module: every function of `fern` and of its submodules,
+-- and every method of its objects, is described there, and nothing else is; each
+-- parameter in a signature has its @param, in order. Needs a built module.
+local faults = 0
+
+local function fault(place, message, ...)
+   faults = faults + 1
+   io.stderr:write(place, ": ", message:format(...), "\n")
+end
+
+local function list(pattern)
+   local files = {}
+   local pipe <close> = assert(io.popen("ls -d " .. pattern .. " 2>/dev/null"))
+   for file in pipe:lines() do files[#files + 1] = file end
+   return files
+end
+
+-- ---- what types/ says: described["fern.thread:join"] = its place
+
+local described = {}
+
+local function check_parameters(place, signature, documented)
+   local expected = {}
+   for name in signature:gmatch("[%w_.]+") do expected[#expected + 1] = name end
+   if table.concat(expected, ",") ~= table.concat(documented, ",") then
+      fault(place, "the signature has (%s), but @param tells of (%s)",
+         table.concat(expected, ", "), table.concat(documented, ", "))
+   end
+end
+
+local function read_types(path)
+   assert(loadfile(path))
+   local classes, class, documented, number = {}, nil, {}, 0
+   for line in io.lines(path) do
+      number = number + 1
+      local place = path .. ":" .. number
+      class = line:match("^%-%-%-@class ([%w_.]+)") or class
+      local variable = line:match("^local ([%w_]+) = {}")
+      if variable then classes[variable] = class or fault(place, "a table without a @class") end
+      documented[#documented + 1] = line:match("^%-%-%-@param ([%w_.]+)")
+      local owner, mark, name, signature = line:match("^function ([%w_]+)([.:])([%w_]+)%((.-)%) end$")
+      if owner then
+         local whole = (classes[owner] or "?") .. mark .. name
+         if described[whole] then fault(place, "%s is described twice", whole) end
+         described[whole] = place
+         check_parameters(place, signature, documented)
+      end
+      if not line:find("^%-%-%-") then documented = {} end
+   end
+end
+
+-- ---- what there is
+
+local found = {}
+
+local function add_module(name, module)
+   for key, value in pairs(module) do
+      if type(value) == "function" and not key:find("^_") then found[name .. "." .. key] = true end
+   end
+end
+
+local function add_methods(name, methods)
+   if type(methods) ~= "table" then return end
+   for key, value in pairs(methods) do
+      if type(key) == "string" and type(value) == "function" and not key:find("^__") then
+         found[name .. ":" .. key] = true
+      end
+   end
+end
+
+-- A metatable's methods stand in it, or in the table that is its __index.
+local function add_object(name, meta)
+   if type(meta) ~= "table" or type(name) ~= "string" or not name:find("^fern%.") then return end
+   add_methods(name, type(meta.__index) == "table" and meta.__index or meta)
+end
+
+local function look_around()
+   local fern = require "fern"
+   add_module("fern", fern)
+   for _, path in ipairs(list("lua/fern/*.lua")) do
+      local name = path:match("([%w_]+)%.lua$")
+      local module = rawget(fern, name) == nil and fern[name]
+      if type(module) == "table" then add_module("fern." .. name, module) end
+   end
+   for name, meta in pairs(debug.getregistry()) do add_object(name, meta) end
+   add_object("fern.http.response", require "fern.http.core".response)
+end
+
+-- ----
+
+for _, path in ipairs(list("types/*.lua")) do read_types(path) end
+look_around()
+for name in pairs(found) do
+   if not described[name] then fault("types/", "%s is not described", name) end
+end
+for name, place in pairs(described) do
+   if not found[name] then fault(place, "there is no %s", name) end
+end
+if faults > 0 then os.exit(1) end
+print("lint: types/ describes all that there is")
