@@ -82,7 +82,7 @@ LFERN_PRIVATE void lmap_open(lua_State *L);
 /* The pool at `arg`. */
 LFERN_PRIVATE fern_pool *lpool_check(lua_State *L, int arg);
 
-/* imap, imap_unordered, map: pool's methods, added to the table on the top. */
+/* imap, imap_unordered, starmap, map: pool's methods, added to the table on the top. */
 LFERN_PRIVATE extern const luaL_Reg lmap_methods[];
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
-   lmap: imap, imap_unordered and map of a pool. The feeder is a worker whose
+   lmap: imap, imap_unordered, starmap and map of a pool. The feeder is a worker whose
    stack keeps [2] fn, [3] the input's state, and from 4 on the arrays, or the
    iterator function, its state, its control value and its closing value. A
    result stays on the stack of the worker that made it until the consumer
@@ -9,7 +9,7 @@
 #define LMAP "fern.imap"
 
 enum { FN = 2, INPUT = 3, FIRST = 4, CONTROL = 6, CLOSING = 7 };
-enum { MOST_ARRAYS = 100 };
+enum { MOST_ARRAYS = 100, MOST_ARGUMENTS = 1000000 };
 
 /* What the consumer holds. User value: the input's closing value. */
 typedef struct lmap {
@@ -24,6 +24,7 @@ typedef struct linput {
     lua_Integer next;           /* the next item's number */
     lua_Integer last;           /* of arrays */
     int arrays;                 /* 0: an iterator function */
+    bool spread;                /* each item is an array of arguments */
 } linput;
 
 /* ---- the feeder ---- */
@@ -54,6 +55,28 @@ static int pull_iterator(lua_State *L)
     lua_pushvalue(L, top + 1);
     lua_replace(L, AT(CONTROL));
     return count;
+}
+
+/* Replace the array at `index`, the last item pulled, by what is in it; returns
+   how many. As of table.pack, `n` tells of nils at its end. */
+static int spread_array(lua_State *L, const linput *input, int index)
+{
+    lua_settop(L, index);
+    if (!lua_istable(L, index))
+        luaL_error(L, "item %I is no array of arguments, but a %s",
+                   (LUAI_UACINT)input->next, luaL_typename(L, index));
+    int is_count;
+    lua_getfield(L, index, "n");
+    lua_Integer count = lua_tointegerx(L, -1, &is_count);
+    lua_pop(L, 1);
+    if (!is_count || count < 0)
+        count = luaL_len(L, index);
+    if (count > MOST_ARGUMENTS || !lua_checkstack(L, (int)count + LUA_MINSTACK))
+        luaL_error(L, "too many arguments");
+    for (int i = 1; i <= count; i++)
+        lua_geti(L, index, i);
+    lua_remove(L, index);
+    return (int)count;
 }
 
 /* Run fn on the `count` values on the top as soon as there is a slot. */
@@ -87,16 +110,20 @@ static int pull_items(lua_State *L)
 {
     linput *input = lua_touserdata(L, AT(INPUT));
     lfern *fern = lfern_open(L);
-    int top = lua_gettop(L), count = 1;
+    int top = lua_gettop(L);
+    bool more = true;
     lfern_enter(L);
     while (fern_map_room(input->map)) {
         lua_settop(L, top);
-        count = input->arrays ? pull_arrays(L, input) : pull_iterator(L);
-        if (count == 0 || fern_map_freed(input->map))
+        int count = input->arrays ? pull_arrays(L, input) : pull_iterator(L);
+        more = count > 0;
+        if (!more || fern_map_freed(input->map))
             break;
+        if (input->spread)
+            count = spread_array(L, input, top + 1);
         push_item(L, fern, input, count);
     }
-    lua_pushboolean(L, count > 0);
+    lua_pushboolean(L, more);
     if (input->arrays)
         lua_pushnil(L);
     else
@@ -304,10 +331,10 @@ static void load_feeder(lua_State *L, lmap *self, const linput *input)
 }
 
 /* pool, fn, input... are replaced by the map, at 1. */
-static lmap *new_map(lua_State *L, bool ordered)
+static lmap *new_map(lua_State *L, bool ordered, bool spread)
 {
     fern_spawn_options place = { 0 };
-    linput input = { .next = 1 };
+    linput input = { .next = 1, .spread = spread };
     fern_map_options options = {
         .pool = lpool_check(L, 1), .ordered = ordered, .run = lcrew_run,
     };
@@ -317,6 +344,7 @@ static lmap *new_map(lua_State *L, bool ordered)
         check_arrays(L, &input);
     else
         check_iterator(L);
+    luaL_argcheck(L, !spread || input.arrays <= 1, 4, "one array of arrays expected");
     lthread_place(L, fern, 1, &place);
     options.file = place.file;
     options.line = place.line;
@@ -335,9 +363,9 @@ static lmap *new_map(lua_State *L, bool ordered)
     return self;
 }
 
-static int push_iterator(lua_State *L, bool ordered)
+static int push_iterator(lua_State *L, bool ordered, bool spread)
 {
-    new_map(L, ordered);
+    new_map(L, ordered, spread);
     lua_pushvalue(L, 1);
     lua_pushcclosure(L, map_next, 1);
     lua_pushnil(L);
@@ -348,18 +376,23 @@ static int push_iterator(lua_State *L, bool ordered)
 
 static int pool_imap(lua_State *L)
 {
-    return push_iterator(L, true);
+    return push_iterator(L, true, false);
 }
 
 static int pool_imap_unordered(lua_State *L)
 {
-    return push_iterator(L, false);
+    return push_iterator(L, false, false);
+}
+
+static int pool_starmap(lua_State *L)
+{
+    return push_iterator(L, true, true);
 }
 
 /* Whatever ends this, closes the map and so kills what is left. */
 static int pool_map(lua_State *L)
 {
-    lmap *self = new_map(L, false);
+    lmap *self = new_map(L, false, false);
     fern_worker *worker;
     lua_toclose(L, 1);
     lua_newtable(L);
@@ -375,7 +408,7 @@ static int pool_map(lua_State *L)
 
 const luaL_Reg lmap_methods[] = {
     { "imap", pool_imap }, { "imap_unordered", pool_imap_unordered },
-    { "map", pool_map }, { NULL, NULL },
+    { "starmap", pool_starmap }, { "map", pool_map }, { NULL, NULL },
 };
 
 void lmap_open(lua_State *L)

@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- fern.pool: spawn, waitall, resize; and its maps: imap, imap_unordered, map.
+-- fern.pool: spawn, waitall, resize; and its maps: imap, imap_unordered,
+-- starmap, map.
 local fern = require "fern"
 local script = require "spec.support.script"
 local support = require "spec.support.threads"
@@ -107,6 +108,63 @@ describe("a pool", function()
     hold = false
     for _, thread in ipairs(stop) do thread:wait() end
     assert.equal(2, pool:free())
+  end)
+
+  it("never runs more than its size while it grows and shrinks under load", function()
+    local pool = fern.pool(3)
+    local running, too_many, order = 0, 0, {}
+    local function work(i)
+      order[#order + 1] = i
+      running = running + 1
+      fern.sleep(0.0002 * (i % 4))
+      running = running - 1
+    end
+    local spawners = {}
+    for i = 1, 200 do
+      spawners[i] = fern.spawn(function()
+        pool:spawn(work, i)
+        if pool:running() > 8 then too_many = too_many + 1 end
+      end)
+    end
+    for _, size in ipairs { 8, 1, 5, 0, 2, 0, 8, 1, 4 } do
+      local before = pool:running()
+      pool:resize(size)
+      assert.is_true(pool:running() <= math.max(before, size))
+      fern.sleep(0.001)
+      assert.is_true(pool:running() <= math.max(before, size))
+      assert.is_true(pool:free() == math.max(0, size - pool:running()))
+    end
+    for _, spawner in ipairs(spawners) do spawner:wait() end
+    assert.equal(true, pool:waitall(10))
+    assert.same(numbers(200), order)
+    assert.equal(0, too_many)
+    assert.equal(0, running)
+    assert.equal(4, pool:free())
+  end)
+
+  it("begins nothing after it shrank until fewer run than its new size", function()
+    local pool, gates, begun = fern.pool(3), {}, {}
+    local function work(i)
+      begun[#begun + 1] = i
+      gates[i]:wait()
+    end
+    local function gate() return fern.spawn(fern.sleep, 100) end
+    for i = 1, 5 do gates[i] = gate() end
+    for i = 1, 5 do fern.spawn(function() pool:spawn(function() pcall(work, i) end) end) end
+    let_run()
+    pool:resize(1)
+    gates[1]:kill()
+    let_run()
+    gates[2]:kill()
+    let_run()
+    assert.same({ 1, 2, 3 }, begun)
+    assert.equal(1, pool:running())
+    gates[3]:kill()
+    let_run()
+    assert.same({ 1, 2, 3, 4 }, begun)
+    gates[4]:kill()
+    gates[5]:kill()
+    assert.equal(true, pool:waitall(10))
   end)
 
   it("gives slots back whichever way its threads end", function()
@@ -588,6 +646,21 @@ describe("imap", function()
     assert.equal(2, pool:free())
   end)
 
+  it("follows a pool that shrinks under it", function()
+    local pool = fern.pool(4)
+    local work, most = gauge(nap)
+    local count = 0
+    for _ in pool:imap(work, numbers(30)) do
+      count = count + 1
+      if count == 10 then
+        assert.equal(4, (most()))
+        pool:resize(1)
+      end
+      if count > 16 then assert.is_true(pool:running() <= 1) end
+    end
+    assert.equal(30, count)
+  end)
+
   it("works in a pool that others keep full for a while", function()
     local pool = fern.pool(2)
     pool:spawn(fern.sleep, 0.003)
@@ -708,6 +781,68 @@ describe("imap_unordered", function()
     assert.equal(1, next_item())
     assert.has_error(next_item, "item 2 returned nil first, which would end the loop")
     assert.is_nil(next_item())
+  end)
+end)
+
+describe("starmap", function()
+  local function list(...) return select("#", ...), ... end
+
+  it("spreads each array of an array over the arguments, results in order", function()
+    local function add(a, b)
+      fern.sleep(0.001 * (4 - a))
+      return a + b
+    end
+    assert.same({ 11, 22, 33 }, collect(fern.pool(3):starmap(add, { { 1, 10 }, { 2, 20 }, { 3, 30 } })))
+    assert.same({}, collect(fern.pool(3):starmap(add, {})))
+    assert.same({ 0, 2 }, collect(fern.pool(1):starmap(list, { {}, { "a", "b" } })))
+  end)
+
+  it("spreads what an iterator gives", function()
+    local function pairs_of(state, i)
+      if i and i[1] == state then return nil end
+      local n = i and i[1] + 1 or 1
+      return { n, n * n }
+    end
+    local got = {}
+    for n, a, b in fern.pool(2):starmap(list, pairs_of, 3) do got[#got + 1] = { n, a, b } end
+    assert.same({ { 2, 1, 1 }, { 2, 2, 4 }, { 2, 3, 9 } }, got)
+  end)
+
+  it("keeps nils of what table.pack packed", function()
+    local input = { table.pack(nil, 1, nil), { n = "no count", 1 }, { n = -1, 7 } }
+    local got = {}
+    for n, a, b, c in fern.pool(2):starmap(list, input) do got[#got + 1] = table.pack(n, a, b, c) end
+    assert.same({ 3, nil, 1, nil, n = 4 }, got[1])
+    assert.same({ 1, 1, nil, nil, n = 4 }, got[2])
+    assert.same({ 1, 7, nil, nil, n = 4 }, got[3])
+  end)
+
+  it("raises for an item that is no array after the results before it", function()
+    local next_item = fern.pool(2):starmap(list, { { 1 }, 42, { 3 } })
+    assert.same({ 1, 1 }, { next_item() })
+    assert.error_matches(next_item, "item 2 is no array of arguments, but a number$")
+    assert.is_nil(next_item())
+    next_item = fern.pool(1):starmap(list, { { n = 1000000000 } })
+    assert.error_matches(next_item, "too many arguments$")
+  end)
+
+  it("makes clear what is wrong with its arguments", function()
+    local pool = fern.pool(1)
+    assert.error_matches(function() pool:starmap(print, {}, {}) end,
+      "^bad argument #3 to 'starmap' %(one array of arrays expected%)$")
+    assert.error_matches(function() pool:starmap(print, 42) end,
+      "^bad argument #2 to 'starmap' %(array or iterator function expected, got number%)$")
+    assert.has_error(function() pool:starmap(42, {}) end)
+  end)
+
+  it("kills what is in flight when its loop is left", function()
+    local pool = fern.pool(3)
+    for x in pool:starmap(function(x, seconds) fern.sleep(seconds) return x end,
+                          { { 1, 0 }, { 2, 100 }, { 3, 100 } }) do
+      assert.equal(1, x)
+      break
+    end
+    assert.equal(true, pool:waitall(10))
   end)
 end)
 
