@@ -138,6 +138,10 @@ int fern_pool_waitall(fern_pool *pool, double deadline)
     return fern_wait(&pool->idlers, &all, pool, deadline);
 }
 
+bool fern_pool_runs_inline(const fern_pool *pool)
+{
+    return fern_pool_free(pool) == 0 && fern_pool_inside(pool);
+}
 
 int fern_pool_spawn(fern_pool *pool, fern_body *body, void *arg,
                     const fern_spawn_options *options, double deadline,
@@ -148,7 +152,7 @@ int fern_pool_spawn(fern_pool *pool, fern_body *body, void *arg,
     if (rc < 0)
         return rc;
     mine.pool = NULL;
-    if (fern_pool_free(pool) == 0 && fern_pool_inside(pool)) {
+    if (fern_pool_runs_inline(pool)) {
         mine.at = 0;
         return fern_thread_run_inline(body, arg, &mine, out);
     }

@@ -20,6 +20,9 @@ struct fern_pool {
 /* Parks, unless a slot is free. As fern_pool_acquire, which breathes first. */
 int fern_pool_take(fern_pool *pool, double deadline);
 
+/* Would a spawn run inline: is the pool full, and the caller one of its own? */
+bool fern_pool_runs_inline(const fern_pool *pool);
+
 /* One slot more than there are, until it is released: for somebody for whom
    one of the pool's own threads is parked, which thereby lends its own. */
 void fern_pool_lend(fern_pool *pool);

@@ -709,6 +709,38 @@ typedef struct fern_executor_stats {
 FERN_API void fern_executor_inspect(const fern_executor *executor,
                                     fern_executor_stats *stats);
 
+/* ---- pile ----------------------------------------------------------- */
+
+/* Threads of a pool, which is referenced, and their ends in the order of their
+   beginnings. Several piles may share a pool. An error of a thread in a pile
+   is not reported before it has been taken out. Returns 0 or -ENOMEM. */
+typedef struct fern_pile fern_pile;
+FERN_API int fern_pile_new(fern_pool *pool, fern_pile **out);
+
+/* The threads in it go on; threads in fern_pile_next get 0. */
+FERN_API void fern_pile_free(fern_pile *pile);
+
+/* Parks. As fern_pool_spawn; on success the thread is in the pile, too. */
+FERN_API int fern_pile_spawn(fern_pile *pile, fern_body *body, void *arg,
+                             const fern_spawn_options *options, double deadline,
+                             fern_thread **out);
+
+/* Parks. Take out the first thread, when it has ended: 1 and a reference, its
+   error asked for. 0 when there is none, and none that waits for its slot (a
+   thread of the pool, whose slot that may be, does not wait for those).
+   -EDEADLK if the first is the caller; or an error as above. Several threads
+   may share a pile: each gets its turn. */
+FERN_API int fern_pile_next(fern_pile *pile, double deadline, fern_thread **out);
+
+/* Take out the first thread as it is, a reference; NULL: there is none. */
+FERN_API fern_thread *fern_pile_pop(fern_pile *pile);
+
+/* Take out `thread`: is it in there? */
+FERN_API bool fern_pile_forget(fern_pile *pile, const fern_thread *thread);
+
+/* Threads in it, those that wait for their slots among them. */
+FERN_API size_t fern_pile_count(const fern_pile *pile);
+
 /* ---- waiting for many ----------------------------------------------- */
 
 /* Something that is ready, or will be: a thread that has ended, a future that

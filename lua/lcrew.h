@@ -79,8 +79,21 @@ LFERN_PRIVATE lua_State *lcrew_scratch(lfern *fern);
 
 LFERN_PRIVATE void lmap_open(lua_State *L);
 
+/* The results of item number `item`, from `first` to the top, would end a
+   generic for: if they are nil, message, that says why. */
+LFERN_PRIVATE _Noreturn void lmap_raise_nil(lua_State *L, int first, lua_Integer item);
+
 /* The pool at `arg`. */
 LFERN_PRIVATE fern_pool *lpool_check(lua_State *L, int arg);
+
+/* A reference to it; to a new one, if there is its size, or nothing. Raises
+   for anything else. Returns what fern_pool_new does. */
+enum { LPOOL_SIZE = 1000 };     /* when nobody says how many */
+LFERN_PRIVATE int lpool_make(lua_State *L, int arg, size_t otherwise, fern_pool **out);
+
+/* The box on the top is of a spawn that may have run inline: was it stopped by
+   a deadline around the caller? The timeout is the caller's then: pushed. */
+LFERN_PRIVATE bool lpool_passed_timeout(lua_State *L, lthread *box);
 
 /* imap, imap_unordered, starmap, map: pool's methods, added to the table on the top. */
 LFERN_PRIVATE extern const luaL_Reg lmap_methods[];

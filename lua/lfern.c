@@ -137,6 +137,7 @@ static void push_module(lua_State *L, lfern *fern)
     llimit_open(L);
     lselect_open(L);
     lpool_open(L);
+    lpile_open(L);
     lfuture_open(L);
     lexecutor_open(L);
     lnet_open(L);

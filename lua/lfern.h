@@ -162,6 +162,11 @@ FERN_API lthread *lthread_new(lua_State *L, lfern *fern);
    may have ended (see fern_pool_spawn). Returns 0 or an error with the box
    discarded. */
 FERN_API int lthread_start(lthread *box, fern_spawn_options *options, fern_body *body);
+
+/* Its two halves, around a call of your own that spawns the thread with
+   `options` into box->thread: returns `rc`, that call's result. */
+LFERN_PRIVATE void lthread_prepare(lthread *box, fern_spawn_options *options);
+LFERN_PRIVATE int lthread_started(lthread *box, int rc);
 FERN_API void lthread_discard(lthread *box);
 
 /* The default body: calls the function, keeps results or error. */
@@ -194,6 +199,11 @@ LFERN_PRIVATE void lthread_measure(lua_State *L, lfern *fern);
 /* Spawn fn with its arguments, which stand from `first` to the top: pushes the
    box and returns 1, or raises. */
 LFERN_PRIVATE int lspawn(lua_State *L, lfern *fern, int first, fern_spawn_options *options);
+
+/* The first half of that: they are replaced by a box, at `first`, which is
+   loaded with them. Raises with nothing held. */
+LFERN_PRIVATE lthread *lspawn_load(lua_State *L, lfern *fern, int first,
+                                   fern_spawn_options *options);
 
 /* The box of the current thread, or NULL; push it. */
 FERN_API lthread *lthread_current(lfern *fern);
@@ -242,6 +252,7 @@ LFERN_PRIVATE void lsignal_close(lfern *fern);
 LFERN_PRIVATE _Noreturn void lsignal_raise(lua_State *L);
 LFERN_PRIVATE void lselect_open(lua_State *L);
 LFERN_PRIVATE void lpool_open(lua_State *L);
+LFERN_PRIVATE void lpile_open(lua_State *L);
 LFERN_PRIVATE void lcrew_stop(lfern *fern);
 LFERN_PRIVATE void lcrew_close(lfern *fern, bool tell);
 LFERN_PRIVATE void lfuture_open(lua_State *L);

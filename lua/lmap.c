@@ -239,11 +239,9 @@ static fern_worker *next_worker(lua_State *L, lmap *self, int index)
     return NULL;
 }
 
-/* The result on the stack would end a generic for: if it is nil, message, it
-   says why. */
-static _Noreturn void raise_nil(lua_State *L, intptr_t item)
+_Noreturn void lmap_raise_nil(lua_State *L, int first, lua_Integer item)
 {
-    const char *why = lua_type(L, 2) == LUA_TSTRING ? lua_tostring(L, 2) : NULL;
+    const char *why = lua_type(L, first + 1) == LUA_TSTRING ? lua_tostring(L, first + 1) : NULL;
     luaL_error(L, "item %I returned nil first, which would end the loop%s%s",
                (LUAI_UACINT)item, why ? ": " : "", why ? why : "");
     __builtin_unreachable();
@@ -263,7 +261,7 @@ static int map_next(lua_State *L)
     intptr_t item = (intptr_t)fern_worker_item(worker);
     int count = lcrew_results(L, worker);
     if (count == 0 || lua_isnil(L, 1))
-        raise_nil(L, item);
+        lmap_raise_nil(L, 1, item);
     return count;
 }
 

@@ -6,55 +6,59 @@
 
 #define LPOOL "fern.pool"
 
-enum { DEFAULT_SIZE = 1000 };
-
 /* The box holds one reference to the pool, until it is finalized: older
    objects may still have it. */
+static fern_pool *pool_in(lua_State *L, int arg, fern_pool **box)
+{
+    luaL_argcheck(L, *box, arg, "the pool has been finalized");
+    return *box;
+}
+
 fern_pool *lpool_check(lua_State *L, int arg)
 {
-    fern_pool *pool = *(fern_pool **)luaL_checkudata(L, arg, LPOOL);
-    luaL_argcheck(L, pool, arg, "the pool has been finalized");
-    return pool;
+    return pool_in(L, arg, luaL_checkudata(L, arg, LPOOL));
+}
+
+int lpool_make(lua_State *L, int arg, size_t otherwise, fern_pool **out)
+{
+    fern_pool **box = luaL_testudata(L, arg, LPOOL);
+    if (!box && !lua_isnoneornil(L, arg) && lua_type(L, arg) != LUA_TNUMBER)
+        luaL_typeerror(L, arg, "pool or size");
+    if (!box)
+        return fern_pool_new(lfern_size(L, arg, otherwise), out);
+    *out = fern_pool_ref(pool_in(L, arg, box));
+    return 0;
 }
 
 /* ---- methods ---- */
 
-/* A spawn that ran inline was stopped by a deadline around the caller: the
-   timeout is the caller's. */
-static void pass_timeout_on(lua_State *L, lthread *box)
+bool lpool_passed_timeout(lua_State *L, lthread *box)
 {
     uint64_t owner = 0;
     fern_thread *thread = box->thread;
     if (!thread || !fern_thread_done(thread) || fern_thread_status(thread) != FERN_FAILED)
-        return;
+        return false;
     lthread_error(L, -1);
     if (lfern_error_code(L, -1, &owner) == -ETIMEDOUT && owner) {
         fern_thread_observe(thread);
-        lua_error(L);
+        return true;
     }
     lua_pop(L, 1);
+    return false;
 }
 
 static int pool_spawn(lua_State *L)
 {
     fern_spawn_options options = { .pool = lpool_check(L, 1) };
     lfern *fern = lfern_open(L);
-    lfern_function(L, 2);
-    int count = lua_gettop(L) - 1;
-    lthread_place(L, fern, 1, &options);
-    lthread *box = lthread_new(L, fern);
-    lua_insert(L, 2);
-    if (!lua_checkstack(box->L, count + LUA_MINSTACK)) {
-        lthread_discard(box);
-        luaL_error(L, "too many arguments");
-    }
-    lua_xmove(L, box->L, count);
+    lthread *box = lspawn_load(L, fern, 2, &options);
     lfern_enter(L);
     int rc = lthread_start(box, &options, lthread_run);
     lfern_left(L, fern);
     if (rc < 0)
         lfern_raise(L, rc);
-    pass_timeout_on(L, box);
+    if (lpool_passed_timeout(L, box))
+        lua_error(L);
     return 1;
 }
 
@@ -79,7 +83,7 @@ static int pool_resize(lua_State *L)
 {
     fern_pool *pool = lpool_check(L, 1);
     luaL_checknumber(L, 2);
-    fern_pool_resize(pool, lfern_size(L, 2, DEFAULT_SIZE));
+    fern_pool_resize(pool, lfern_size(L, 2, LPOOL_SIZE));
     return 0;
 }
 
@@ -123,7 +127,7 @@ static int pool_gc(lua_State *L)
 
 static int new_pool(lua_State *L)
 {
-    size_t size = lfern_size(L, 1, DEFAULT_SIZE);
+    size_t size = lfern_size(L, 1, LPOOL_SIZE);
     lfern_open(L);
     fern_pool **box = lua_newuserdatauv(L, sizeof *box, 0);
     *box = NULL;

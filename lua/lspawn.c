@@ -32,6 +32,21 @@ int lspawn(lua_State *L, lfern *fern, int first, fern_spawn_options *options)
     return 1;
 }
 
+lthread *lspawn_load(lua_State *L, lfern *fern, int first, fern_spawn_options *options)
+{
+    lfern_function(L, first);
+    int count = lua_gettop(L) - first + 1;
+    lthread_place(L, fern, 1, options);
+    lthread *box = lthread_new(L, fern);
+    lua_insert(L, first);
+    if (!lua_checkstack(box->L, count + LUA_MINSTACK)) {
+        lthread_discard(box);
+        luaL_error(L, "too many arguments");
+    }
+    lua_xmove(L, box->L, count);
+    return box;
+}
+
 static int fern_spawn_(lua_State *L)
 {
     fern_spawn_options options = { 0 };

@@ -270,7 +270,7 @@ int lthread_run(void *data)
     return lthread_call(box);
 }
 
-int lthread_start(lthread *box, fern_spawn_options *options, fern_body *body)
+void lthread_prepare(lthread *box, fern_spawn_options *options)
 {
     options->host = &lthread_host;
     options->data = box;
@@ -278,14 +278,24 @@ int lthread_start(lthread *box, fern_spawn_options *options, fern_body *body)
     box->file = options->file;
     box->line = options->line;
     box->values = 0;
-    int rc = options->pool ?
-        fern_pool_spawn(options->pool, body, box, options, FERN_NEVER, &box->thread) :
-        fern_spawn(body, box, options, &box->thread);
+}
+
+int lthread_started(lthread *box, int rc)
+{
     if (rc < 0)
         lthread_discard(box);
     else if (box->thread)       /* it may have run inline, and ended */
         box->id = fern_thread_id(box->thread);
     return rc;
+}
+
+int lthread_start(lthread *box, fern_spawn_options *options, fern_body *body)
+{
+    lthread_prepare(box, options);
+    int rc = options->pool ?
+        fern_pool_spawn(options->pool, body, box, options, FERN_NEVER, &box->thread) :
+        fern_spawn(body, box, options, &box->thread);
+    return lthread_started(box, rc);
 }
 
 /* ---- outcome ---- */

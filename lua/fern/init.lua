@@ -23,6 +23,7 @@ local fern = {
   wait = core.wait,
   as_completed = core.as_completed,
   pool = core.pool,
+  pile = core.pile,
   executor = core.executor,
 }
 
