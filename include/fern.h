@@ -740,6 +740,45 @@ FERN_API bool fern_pile_forget(fern_pile *pile, const fern_thread *thread);
 
 /* Threads in it, those that wait for their slots among them. */
 FERN_API size_t fern_pile_count(const fern_pile *pile);
+/* ---- periodic work -------------------------------------------------- */
+
+/* When the next run begins. */
+typedef enum fern_strategy {
+    FERN_LAST_STARTED,          /* one spacing after the last one began */
+    FERN_LAST_FINISHED,         /* one spacing after it ended */
+    FERN_ALIGNED_LAST_FINISHED, /* at the next multiple of the spacing on fern_now() */
+} fern_strategy;
+
+/* A series of runs, one after the other, in a thread of the caller's. What
+   comes too late, since the last run took longer than the spacing, begins at
+   once; what was missed is not made up for. The storage is the caller's; set
+   the options after fern_periodic_init and before fern_periodic_run. */
+typedef struct fern_periodic {
+    double spacing;             /* seconds, above 0 */
+    fern_strategy strategy;
+    bool jitter;                /* each run up to 5 % of the spacing later */
+    bool immediately;           /* the first run is not one spacing away */
+    uint64_t seed;              /* of the jitter: the same one, the same delays */
+    int (*run)(void *arg);      /* may park; a negative result is a failure */
+    void *arg;
+    uint64_t runs, failures;    /* runs that are over, and how many of them failed */
+    double elapsed;             /* seconds in all runs */
+    double elapsed_waiting;     /* seconds that runs began later than planned */
+    double slot;                /* this and the rest is ours */
+    struct { void *next, *prev; } sleeper;
+    bool begun, stopped;
+} fern_periodic;
+FERN_API void fern_periodic_init(fern_periodic *periodic, double spacing,
+                                 int (*run)(void *arg), void *arg);
+
+/* Parks. The series, until it is stopped: 0. Or until the caller is killed:
+   -ECANCELED. Or -EINVAL for a spacing that is none, -EBUSY for a series that
+   has begun already, -EDEADLK and the like as above. */
+FERN_API int fern_periodic_run(fern_periodic *periodic);
+
+/* No run begins from now on; one that has begun goes on. Never parks: who
+   waits for the end joins the thread that is in fern_periodic_run. */
+FERN_API void fern_periodic_stop(fern_periodic *periodic);
 
 /* ---- waiting for many ----------------------------------------------- */
 

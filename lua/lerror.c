@@ -333,6 +333,15 @@ void lfern_function(lua_State *L, int arg)
     lua_pop(L, 1);
 }
 
+void lfern_option_function(lua_State *L, const char *name)
+{
+    if (lua_isnil(L, -1) || lua_isfunction(L, -1))
+        return;
+    if (luaL_getmetafield(L, -1, "__call") == LUA_TNIL)
+        luaL_error(L, "bad option '%s' (function expected, got %s)", name, luaL_typename(L, -1));
+    lua_pop(L, 1);
+}
+
 void lerror_open(lua_State *L)
 {
     static const luaL_Reg functions[] = {

@@ -108,6 +108,7 @@ FERN_API size_t lfern_size(lua_State *L, int arg, size_t otherwise);
 /* The same of the option `name`, whose value is on the top of the stack. */
 FERN_API double lfern_option_deadline(lua_State *L, const char *name);
 FERN_API size_t lfern_option_size(lua_State *L, const char *name, size_t least, size_t otherwise);
+LFERN_PRIVATE void lfern_option_function(lua_State *L, const char *name);
 
 /* Every key of the options at `arg`, a table, must be one of `names`. */
 LFERN_PRIVATE void lfern_options(lua_State *L, int arg, const char *const names[]);
@@ -253,6 +254,7 @@ LFERN_PRIVATE _Noreturn void lsignal_raise(lua_State *L);
 LFERN_PRIVATE void lselect_open(lua_State *L);
 LFERN_PRIVATE void lpool_open(lua_State *L);
 LFERN_PRIVATE void lpile_open(lua_State *L);
+LFERN_PRIVATE void lperiodic_open(lua_State *L);
 LFERN_PRIVATE void lcrew_stop(lfern *fern);
 LFERN_PRIVATE void lcrew_close(lfern *fern, bool tell);
 LFERN_PRIVATE void lfuture_open(lua_State *L);

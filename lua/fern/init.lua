@@ -25,6 +25,7 @@ local fern = {
   pool = core.pool,
   pile = core.pile,
   executor = core.executor,
+  every = core.every,
 }
 
 -- fern.http and its like: the submodule of that name, loaded on first use.

@@ -32,6 +32,7 @@ local makers = {
   iterator = function() return (fern.pool(1):imap(tostring, { 1, 2 })) end,
   executor = function() return fern.executor { max_workers = 1 } end,
   future = function() return fern.executor { max_workers = 1 }:submit(fern.sleep, 1e9) end,
+  periodic = function() return fern.every(1e9, math.abs) end,
   listener = function() return net.listen("127.0.0.1", 0) end,
 }
 
