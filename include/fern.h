@@ -780,6 +780,87 @@ FERN_API int fern_periodic_run(fern_periodic *periodic);
    waits for the end joins the thread that is in fern_periodic_run. */
 FERN_API void fern_periodic_stop(fern_periodic *periodic);
 
+/* ---- resources ------------------------------------------------------ */
+
+/* A pool of what is dear to make: connections and the like. Whoever gets one
+   has it alone until it is put back. They are handed to the longest waiter
+   directly: a newcomer never overtakes. */
+typedef struct fern_resources fern_resources;
+typedef struct fern_resource fern_resource;
+
+typedef struct fern_resources_options {
+    size_t max;                 /* at once, those being made or destroyed included */
+    size_t min;                 /* kept: workers make more when there are fewer */
+    double max_idle;            /* seconds without use after which one is destroyed, */
+    double max_age;             /* and since it was made, when nobody has it; 0: no limit */
+    bool stack;                 /* hand out what was put back last, not first */
+    fern_crew *crew;            /* its workers do what is nobody's call's to do */
+    /* These may park. They run in the calling thread, or in a worker. */
+    /* Make one. Returns 0, or a negative error: what the `get` returns then. */
+    int (*create)(void *arg, double deadline, void **value);
+    /* Is it still good? Asked before it is handed out again. 1: yes; 0: no, it
+       is replaced; a negative error is what the `get` returns: it is destroyed,
+       too. NULL: all are good. */
+    int (*check)(void *arg, double deadline, void *value);
+    /* It is gone, whatever this returns. A negative error is passed on to the
+       caller: the interrupts of its thread are meant. NULL: nothing to do. */
+    int (*destroy)(void *arg, void *value);
+    /* In a worker: `create` failed with `rc`; it will be tried again. NULL:
+       nobody needs to know. */
+    void (*failed)(void *arg, int rc);
+    /* Nothing of the pool is left, and `arg` is needed no more. Must not park.
+       NULL: nobody needs to know. */
+    void (*freed)(void *arg);
+    void *arg;
+} fern_resources_options;
+
+/* Returns 0, -EINVAL (no create, no crew, or min above max), -ENOMEM, or
+   -EDEADLK without a hub. What is idle when its hub closes stays as it is:
+   close the pool before. */
+FERN_API int fern_resources_new(const fern_resources_options *options,
+                                fern_resources **out);
+
+/* Never parks. Close the pool, and let workers destroy what is idle. What is
+   still out may be put back later. */
+FERN_API void fern_resources_free(fern_resources *pool);
+
+/* Parks. An idle resource, or a new one, or the next that is put back. The
+   deadline is over all of it. Returns 0, -EPIPE for a closed pool, also when it
+   is closed meanwhile, -ENOMEM, what `create` or `check` return, or an error
+   as above. */
+FERN_API int fern_resources_get(fern_resources *pool, double deadline, fern_resource **out);
+FERN_API void *fern_resource_value(const fern_resource *resource);
+
+/* May park. Give it back; it is destroyed if its pool is closed or too big by
+   now, or its time is over. `discard` destroys it in any case: it is broken.
+   Returns 0, or what `destroy` returns. */
+FERN_API int fern_resource_put(fern_resource *resource);
+FERN_API int fern_resource_discard(fern_resource *resource);
+
+/* Never parks. As discard, by a worker. */
+FERN_API void fern_resource_drop(fern_resource *resource);
+
+/* May park. When it shrinks, what is idle and too many is destroyed, the others
+   when they are put back; waiters are woken when it grows. Returns 0, or what
+   `destroy` returns. */
+FERN_API int fern_resources_resize(fern_resources *pool, size_t max);
+
+/* May park. Destroy what is idle; what is out, when it is put back. Waiters get
+   -EPIPE. May be called again. Returns 0, or what `destroy` returns. */
+FERN_API int fern_resources_close(fern_resources *pool);
+
+typedef struct fern_resources_stats {
+    size_t max, min;
+    size_t size;                /* all there are, those being made included */
+    size_t idle;
+    size_t in_use;              /* handed out */
+    size_t waiting;             /* threads in get that wait for one */
+    uint64_t created, destroyed;
+    uint64_t failed;            /* calls of create that failed */
+    bool closed;
+} fern_resources_stats;
+FERN_API void fern_resources_inspect(const fern_resources *pool, fern_resources_stats *stats);
+
 /* ---- waiting for many ----------------------------------------------- */
 
 /* Something that is ready, or will be: a thread that has ended, a future that
