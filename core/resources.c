@@ -1,58 +1,26 @@
 /* SPDX-License-Identifier: MIT
-   resources: see the header. A slot is the right to one resource: it is taken
-   before that is made, and free again when it is destroyed, so that there are
-   never more than there may be, be they still in the making. While anybody
-   waits, nothing is idle and no slot is free: whatever comes back, a resource
-   or a slot, is handed to the longest waiter; who fails with it hands it on. */
+   resources: see the header. */
+#include "resources.h"
 #include "crew.h"
-#include "fern.h"
-#include "list.h"
 #include "wait.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
-/* Seconds until a worker tries again what has failed: each time twice as long. */
-static const double FIRST_RETRY = 1.0, LAST_RETRY = 64.0;
-
-struct fern_resource {
-    fern_list node;             /* pool->idle or pool->handed */
-    fern_resources *pool;
-    void *value;
-    double made, used;          /* when; used: put back */
-};
-
-struct fern_resources {
-    fern_resources_options options;
-    fern_hub *hub;              /* see has_hub */
-    fern_list idle;             /* put back for the longest time first */
-    fern_list handed;           /* to those who were woken, in their order */
-    fern_list waiters;
-    size_t size;                /* slots taken */
-    size_t idle_count, in_use;
-    size_t dying;               /* of the slots, those whose resource is being destroyed */
-    fern_timer timer;           /* for what is idle, and for `min` */
-    fern_job create_job, destroy_job;
-    double retry_at, retry;     /* of create for `min`; retry: 0 unless it has failed */
-    uint64_t created, destroyed, failed;
-    uint32_t refs;              /* the owner, slots taken, jobs, calls that go on */
-    bool closed;
-};
-
 /* Woken with 0 it has a resource, with 1 a slot. */
 static const fern_wait_kind turn = { .name = "a resource of a pool", .hands_over = true };
 
 /* A forked child's hub forgets to tell us that it closes. */
-static bool has_hub(const fern_resources *pool)
+bool fern_resources_has_hub(const fern_resources *pool)
 {
     return pool->hub && pool->hub == fern_hub_current();
 }
 
-static void unref(fern_resources *pool)
+void fern_resources_unref(fern_resources *pool)
 {
     if (--pool->refs > 0)
         return;
-    if (has_hub(pool))
+    if (fern_resources_has_hub(pool))
         (void)fern_hub_keep(pool->hub, pool, NULL, NULL);
     fern_crew_unref(pool->options.crew);
     if (pool->options.freed)
@@ -62,9 +30,7 @@ static void unref(fern_resources *pool)
 
 /* ---- slots ---- */
 
-static void keep_min(fern_resources *pool);
-
-static void take_slot(fern_resources *pool)
+void fern_resources_take_slot(fern_resources *pool)
 {
     pool->size++;
     pool->refs++;
@@ -73,91 +39,20 @@ static void take_slot(fern_resources *pool)
 static void hand_slots_on(fern_resources *pool)
 {
     while (pool->size < pool->options.max && fern_wake_first(&pool->waiters, 1))
-        take_slot(pool);
+        fern_resources_take_slot(pool);
 }
 
-/* The pool may be gone after this. */
-static void release_slot(fern_resources *pool)
+void fern_resources_release_slot(fern_resources *pool)
 {
     pool->size--;
     hand_slots_on(pool);
-    keep_min(pool);
-    unref(pool);
-}
-
-/* ---- what is idle ---- */
-
-static fern_resource *resource_of(fern_list *node)
-{
-    return fern_list_entry(node, fern_resource, node);
-}
-
-static void remove_idle(fern_resources *pool, fern_resource *resource)
-{
-    fern_list_remove(&resource->node);
-    pool->idle_count--;
-}
-
-static fern_resource *take_idle(fern_resources *pool)
-{
-    if (fern_list_empty(&pool->idle))
-        return NULL;
-    fern_resource *resource = resource_of(pool->options.stack ? pool->idle.prev : pool->idle.next);
-    remove_idle(pool, resource);
-    return resource;
-}
-
-static double age_ends(const fern_resource *resource)
-{
-    double most = resource->pool->options.max_age;
-    return most > 0 ? resource->made + most : FERN_NEVER;
-}
-
-/* Those that `min` keeps are not idle too long. */
-static double idling_ends(const fern_resource *resource)
-{
-    const fern_resources *pool = resource->pool;
-    if (pool->options.max_idle > 0 && pool->size - pool->dying > pool->options.min)
-        return resource->used + pool->options.max_idle;
-    return FERN_NEVER;
-}
-
-static double time_ends(const fern_resource *resource)
-{
-    double age = age_ends(resource), idling = idling_ends(resource);
-    return age < idling ? age : idling;
-}
-
-static void look(fern_timer *timer);
-
-/* Out of memory is no reason to fail: whatever is put back next arms it. */
-static void arm(fern_resources *pool, double at)
-{
-    if (at == FERN_NEVER || !has_hub(pool) || (pool->timer.index && pool->timer.at <= at))
-        return;
-    pool->timer.fn = look;
-    pool->timer.aside = true;
-    (void)fern_timer_start(&pool->timer, at);
-}
-
-/* It is good, and nobody has it. */
-static void offer(fern_resources *pool, fern_resource *resource)
-{
-    if (!fern_list_empty(&pool->waiters)) {
-        fern_list_append(&pool->handed, &resource->node);
-        fern_wake_first(&pool->waiters, 0);
-        return;
-    }
-    fern_list_append(&pool->idle, &resource->node);
-    pool->idle_count++;
-    arm(pool, age_ends(resource));
-    arm(pool, idling_ends(resource_of(pool->idle.next)));
+    fern_resources_keep_min(pool);
+    fern_resources_unref(pool);
 }
 
 /* ---- making and destroying ---- */
 
-/* May park. In a slot, which stays the caller's. */
-static int make(fern_resources *pool, double deadline, fern_resource **out)
+int fern_resource_make(fern_resources *pool, double deadline, fern_resource **out)
 {
     fern_resource *resource = malloc(sizeof *resource);
     if (!resource)
@@ -177,9 +72,10 @@ static int make(fern_resources *pool, double deadline, fern_resource **out)
     return 0;
 }
 
-/* May park. The slot stays the caller's. */
-static int destroy(fern_resources *pool, fern_resource *resource)
+/* The slot stays taken. */
+static int unmake(fern_resource *resource)
 {
+    fern_resources *pool = resource->pool;
     int rc = 0;
     pool->dying++;
     if (pool->options.destroy)
@@ -190,139 +86,59 @@ static int destroy(fern_resources *pool, fern_resource *resource)
     return rc;
 }
 
-static int destroy_with_slot(fern_resources *pool, fern_resource *resource)
+int fern_resource_destroy(fern_resource *resource)
 {
-    int rc = destroy(pool, resource);
-    release_slot(pool);
+    fern_resources *pool = resource->pool;
+    int rc = unmake(resource);
+    fern_resources_release_slot(pool);
     return rc;
 }
 
-/* ---- by workers ---- */
+/* ---- what is idle ---- */
 
-static int put(fern_resources *pool, fern_resource *resource);
-
-static void try_later(fern_resources *pool, int rc)
+void fern_resource_remove_idle(fern_resource *resource)
 {
-    pool->retry = pool->retry > 0 ? 2 * pool->retry : FIRST_RETRY;
-    if (pool->retry > LAST_RETRY)
-        pool->retry = LAST_RETRY;
-    pool->retry_at = fern_now() + pool->retry;
-    if (pool->options.failed)
-        pool->options.failed(pool->options.arg, rc);
+    fern_list_remove(&resource->node);
+    resource->pool->idle_count--;
 }
 
-/* Returns 0, for the slot is seen to: see job_over. */
-static int run_create(fern_worker *worker)
+static fern_resource *take_idle(fern_resources *pool)
 {
-    fern_resources *pool = fern_worker_arg(worker);
-    fern_resource *resource = NULL;
-    int rc = make(pool, FERN_NEVER, &resource);
-    if (rc < 0)
-        try_later(pool, rc);
-    if (rc < 0)
-        release_slot(pool);
-    else
-        (void)put(pool, resource);
-    return 0;
+    if (fern_list_empty(&pool->idle))
+        return NULL;
+    fern_list *node = pool->options.stack ? pool->idle.prev : pool->idle.next;
+    fern_resource_remove_idle(fern_resource_of(node));
+    return fern_resource_of(node);
 }
 
-static int run_destroy(fern_worker *worker)
+static void keep(fern_resources *pool, fern_resource *resource)
 {
-    fern_resource *resource = fern_worker_item(worker);
-    fern_worker_set_item(worker, NULL);
+    fern_list_append(&pool->idle, &resource->node);
+    pool->idle_count++;
+    fern_resources_arm(pool, fern_resource_age_ends(resource));
+    fern_resources_arm(pool, fern_resource_idling_ends(fern_resource_of(pool->idle.next)));
+}
+
+static bool too_many(const fern_resources *pool)
+{
+    return pool->closed || pool->size - pool->dying > pool->options.max;
+}
+
+int fern_resource_settle(fern_resource *resource)
+{
     fern_resources *pool = resource->pool;
-    pool->dying--;
-    (void)destroy_with_slot(pool, resource);
+    resource->used = fern_now();
+    if (too_many(pool) || fern_resource_age_ends(resource) <= resource->used)
+        return fern_resource_destroy(resource);
+    if (!fern_list_empty(&pool->waiters)) {
+        fern_list_append(&pool->handed, &resource->node);
+        fern_wake_first(&pool->waiters, 0);
+        return 0;
+    }
+    if (fern_resource_idling_ends(resource) <= resource->used)
+        return fern_resource_destroy(resource);
+    keep(pool, resource);
     return 0;
-}
-
-/* A worker that was killed before it began, or left where it was by a hub that
-   closed, has not seen to the slot. */
-static void job_over(fern_worker *worker)
-{
-    fern_resources *pool = fern_worker_arg(worker);
-    fern_resource *resource = fern_worker_item(worker);
-    bool done = fern_worker_result(worker) >= 0;
-    fern_worker_set_item(worker, NULL);
-    fern_worker_release(worker);
-    if (resource) {
-        pool->dying--;
-        free(resource);
-    }
-    if (!done)
-        release_slot(pool);
-    unref(pool);
-}
-
-/* Give a slot of the pool's to a worker: to destroy `resource` or, if it is
-   NULL, to make one. Returns false if there is no worker to be had. To make a
-   worker may run finalizers of the host's, which may call anything of ours. */
-static bool in_background(fern_resources *pool, fern_resource *resource)
-{
-    fern_worker *worker;
-    if (fern_crew_take(pool->options.crew, &worker) < 0)
-        return false;
-    pool->refs++;
-    pool->dying += resource != NULL;
-    fern_worker_set_item(worker, resource);
-    fern_worker_give(worker, resource ? &pool->destroy_job : &pool->create_job);
-    return true;
-}
-
-static bool below_min(const fern_resources *pool)
-{
-    return !pool->closed && pool->size < pool->options.max &&
-           pool->size - pool->dying < pool->options.min;
-}
-
-/* The caller holds a reference. */
-static void keep_min(fern_resources *pool)
-{
-    while (below_min(pool)) {
-        double now = fern_now();
-        if (pool->retry > 0 && pool->retry_at > now) {
-            arm(pool, pool->retry_at);
-            return;
-        }
-        take_slot(pool);
-        if (in_background(pool, NULL))
-            continue;
-        pool->size--;
-        pool->refs--;
-        arm(pool, now + FIRST_RETRY);
-        return;
-    }
-}
-
-static fern_resource *find_expired(fern_resources *pool, double now)
-{
-    for (fern_list *node = pool->idle.next; node != &pool->idle; node = node->next) {
-        double ends = time_ends(resource_of(node));
-        if (ends <= now)
-            return resource_of(node);
-        arm(pool, ends);
-    }
-    return NULL;
-}
-
-/* On the hub's stack. */
-static void look(fern_timer *timer)
-{
-    fern_resources *pool = fern_list_entry(timer, fern_resources, timer);
-    fern_resource *resource;
-    double now = fern_now();
-    pool->refs++;
-    while ((resource = find_expired(pool, now))) {
-        remove_idle(pool, resource);
-        if (in_background(pool, resource))
-            continue;
-        fern_list_prepend(&pool->idle, &resource->node);
-        pool->idle_count++;
-        arm(pool, now + FIRST_RETRY);
-        break;
-    }
-    keep_min(pool);
-    unref(pool);
 }
 
 /* ---- get ---- */
@@ -334,46 +150,51 @@ static int obtain(fern_resources *pool, double deadline, fern_resource **out)
     if (*out)
         return 0;
     if (pool->size < pool->options.max) {
-        take_slot(pool);
+        fern_resources_take_slot(pool);
         return 0;
     }
     int rc = fern_wait(&pool->waiters, &turn, pool, deadline);
     if (rc == 0)
-        *out = resource_of(fern_list_take(&pool->handed));
+        *out = fern_resource_of(fern_list_take(&pool->handed));
     return rc < 0 ? rc : 0;
 }
 
-/* Parks. Is the resource good? If not, it is destroyed: 0, or an error. */
+/* May park. 1: the resource is good. If not, it is gone: 0, or an error. */
 static int examine(fern_resources *pool, double deadline, fern_resource *resource)
 {
     int good = 1;
-    if (age_ends(resource) <= fern_now())
+    if (fern_resource_age_ends(resource) <= fern_now())
         good = 0;
     else if (pool->options.check)
         good = pool->options.check(pool->options.arg, deadline, resource->value);
     if (good > 0)
         return 1;
-    int rc = destroy(pool, resource);
+    int rc = unmake(resource);
     return good < 0 ? good : rc;
 }
 
-/* Parks. As fern_resources_get. */
+/* May park. In a slot that is taken: whatever it may hold now, be it good. */
+static int make_ready(fern_resources *pool, double deadline, fern_resource **resource)
+{
+    int rc = *resource ? examine(pool, deadline, *resource) : 0;
+    if (rc != 0)
+        return rc;
+    return pool->closed ? -EPIPE : fern_resource_make(pool, deadline, resource);
+}
+
 static int get(fern_resources *pool, double deadline, fern_resource **out)
 {
     fern_resource *resource = NULL;
     int rc = obtain(pool, deadline, &resource);
     if (rc < 0)
         return rc;
-    if (resource)
-        rc = examine(pool, deadline, resource);
-    if (rc == 0)
-        rc = pool->closed ? -EPIPE : make(pool, deadline, &resource);
+    rc = make_ready(pool, deadline, &resource);
     if (rc < 0) {
-        release_slot(pool);
+        fern_resources_release_slot(pool);
         return rc;
     }
     if (pool->closed) {
-        rc = destroy_with_slot(pool, resource);
+        rc = fern_resource_destroy(resource);
         return rc < 0 ? rc : -EPIPE;
     }
     pool->in_use++;
@@ -390,7 +211,7 @@ int fern_resources_get(fern_resources *pool, double deadline, fern_resource **ou
         return -EPIPE;
     pool->refs++;
     rc = get(pool, deadline, out);
-    unref(pool);
+    fern_resources_unref(pool);
     return rc;
 }
 
@@ -401,57 +222,22 @@ void *fern_resource_value(const fern_resource *resource)
 
 /* ---- giving back ---- */
 
-static bool too_many(const fern_resources *pool)
-{
-    return pool->closed || pool->size - pool->dying > pool->options.max;
-}
-
-static bool is_over(const fern_resources *pool, const fern_resource *resource)
-{
-    if (too_many(pool) || age_ends(resource) <= resource->used)
-        return true;
-    return fern_list_empty(&pool->waiters) && idling_ends(resource) <= resource->used;
-}
-
-/* One that was just made by a worker is put here as well, without having been
-   out. */
-static int put(fern_resources *pool, fern_resource *resource)
-{
-    resource->used = fern_now();
-    if (is_over(pool, resource))
-        return destroy_with_slot(pool, resource);
-    offer(pool, resource);
-    return 0;
-}
-
 int fern_resource_put(fern_resource *resource)
 {
-    fern_resources *pool = resource->pool;
-    pool->in_use--;
-    return put(pool, resource);
+    resource->pool->in_use--;
+    return fern_resource_settle(resource);
 }
 
 int fern_resource_discard(fern_resource *resource)
 {
-    fern_resources *pool = resource->pool;
-    pool->in_use--;
-    return destroy_with_slot(pool, resource);
-}
-
-/* With nobody to destroy it, its slot is free all the same. */
-static void drop(fern_resources *pool, fern_resource *resource)
-{
-    if (in_background(pool, resource))
-        return;
-    pool->destroyed++;
-    free(resource);
-    release_slot(pool);
+    resource->pool->in_use--;
+    return fern_resource_destroy(resource);
 }
 
 void fern_resource_drop(fern_resource *resource)
 {
     resource->pool->in_use--;
-    drop(resource->pool, resource);
+    fern_resource_bury(resource);
 }
 
 /* May park. Destroy what is idle while there are too many. Who is interrupted
@@ -461,14 +247,14 @@ static int shed(fern_resources *pool)
     int rc = 0;
     pool->refs++;
     while (too_many(pool) && !fern_list_empty(&pool->idle)) {
-        fern_resource *resource = resource_of(pool->idle.next);
-        remove_idle(pool, resource);
+        fern_resource *resource = fern_resource_of(pool->idle.next);
+        fern_resource_remove_idle(resource);
         if (rc < 0)
-            drop(pool, resource);
+            fern_resource_bury(resource);
         else
-            rc = destroy_with_slot(pool, resource);
+            rc = fern_resource_destroy(resource);
     }
-    unref(pool);
+    fern_resources_unref(pool);
     return rc;
 }
 
@@ -476,14 +262,14 @@ int fern_resources_resize(fern_resources *pool, size_t max)
 {
     pool->options.max = max;
     hand_slots_on(pool);
-    keep_min(pool);
+    fern_resources_keep_min(pool);
     return shed(pool);
 }
 
 static void shut(fern_resources *pool)
 {
     pool->closed = true;
-    if (has_hub(pool))
+    if (fern_resources_has_hub(pool))
         fern_timer_stop(&pool->timer);
     fern_wake_all(&pool->waiters, -EPIPE);
 }
@@ -498,11 +284,11 @@ void fern_resources_free(fern_resources *pool)
 {
     shut(pool);
     while (!fern_list_empty(&pool->idle)) {
-        fern_resource *resource = resource_of(pool->idle.next);
-        remove_idle(pool, resource);
-        drop(pool, resource);
+        fern_resource *resource = fern_resource_of(pool->idle.next);
+        fern_resource_remove_idle(resource);
+        fern_resource_bury(resource);
     }
-    unref(pool);
+    fern_resources_unref(pool);
 }
 
 /* ---- making a pool, looking at it ---- */
@@ -516,14 +302,13 @@ static void forget_hub(void *arg)
 
 static void init(fern_resources *pool, const fern_resources_options *options)
 {
-    *pool = (fern_resources){
-        .options = *options, .hub = fern_hub_current(), .refs = 1,
-        .create_job = { .run = run_create, .done = job_over, .arg = pool },
-        .destroy_job = { .run = run_destroy, .done = job_over, .arg = pool },
-    };
+    pool->options = *options;
+    pool->hub = fern_hub_current();
+    pool->refs = 1;
     fern_list_init(&pool->idle);
     fern_list_init(&pool->handed);
     fern_list_init(&pool->waiters);
+    fern_resources_init_jobs(pool);
     fern_crew_ref(options->crew);
 }
 
@@ -533,7 +318,7 @@ int fern_resources_new(const fern_resources_options *options, fern_resources **o
         return -EINVAL;
     if (!fern_hub_current())
         return -EDEADLK;
-    fern_resources *pool = malloc(sizeof *pool);
+    fern_resources *pool = calloc(1, sizeof *pool);
     if (!pool)
         return -ENOMEM;
     int rc = fern_hub_keep(fern_hub_current(), pool, pool, forget_hub);
@@ -542,7 +327,7 @@ int fern_resources_new(const fern_resources_options *options, fern_resources **o
         return rc;
     }
     init(pool, options);
-    keep_min(pool);
+    fern_resources_keep_min(pool);
     *out = pool;
     return 0;
 }

@@ -68,6 +68,7 @@ static int run_shift(lua_State *L)
 static void around(void *data, void (*work)(void *arg), void *arg)
 {
     lua_State *L = ((lthread *)data)->L;
+    fern_park_at(L);
     if (!lua_checkstack(L, LUA_MINSTACK + 2)) {
         work(arg);
         return;

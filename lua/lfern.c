@@ -139,6 +139,7 @@ static void push_module(lua_State *L, lfern *fern)
     lpool_open(L);
     lpile_open(L);
     lperiodic_open(L);
+    lresources_open(L);
     lfuture_open(L);
     lexecutor_open(L);
     lnet_open(L);

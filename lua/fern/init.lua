@@ -26,6 +26,7 @@ local fern = {
   pile = core.pile,
   executor = core.executor,
   every = core.every,
+  resources = core.resources,
 }
 
 -- fern.http and its like: the submodule of that name, loaded on first use.

@@ -33,6 +33,8 @@ local makers = {
   executor = function() return fern.executor { max_workers = 1 } end,
   future = function() return fern.executor { max_workers = 1 }:submit(fern.sleep, 1e9) end,
   periodic = function() return fern.every(1e9, math.abs) end,
+  resources = function() return fern.resources { create = function() return {} end } end,
+  lease = function() return fern.resources { create = function() return {} end }:get() end,
   listener = function() return net.listen("127.0.0.1", 0) end,
 }
 
