@@ -20,8 +20,10 @@ void fern_resources_unref(fern_resources *pool)
 {
     if (--pool->refs > 0)
         return;
-    if (fern_resources_has_hub(pool))
+    if (fern_resources_has_hub(pool)) {
+        fern_timer_stop(&pool->timer);
         (void)fern_hub_keep(pool->hub, pool, NULL, NULL);
+    }
     fern_crew_unref(pool->options.crew);
     if (pool->options.freed)
         pool->options.freed(pool->options.arg);
@@ -269,7 +271,7 @@ int fern_resources_resize(fern_resources *pool, size_t max)
 static void shut(fern_resources *pool)
 {
     pool->closed = true;
-    if (fern_resources_has_hub(pool))
+    if (fern_resources_has_hub(pool) && fern_list_empty(&pool->doomed))
         fern_timer_stop(&pool->timer);
     fern_wake_all(&pool->waiters, -EPIPE);
 }
@@ -298,6 +300,7 @@ static void forget_hub(void *arg)
     fern_resources *pool = arg;
     fern_timer_stop(&pool->timer);
     pool->hub = NULL;
+    fern_resources_forget_doomed(pool);
 }
 
 static void init(fern_resources *pool, const fern_resources_options *options)
@@ -308,6 +311,7 @@ static void init(fern_resources *pool, const fern_resources_options *options)
     fern_list_init(&pool->idle);
     fern_list_init(&pool->handed);
     fern_list_init(&pool->waiters);
+    fern_list_init(&pool->doomed);
     fern_resources_init_jobs(pool);
     fern_crew_ref(options->crew);
 }

@@ -23,6 +23,7 @@ struct fern_resources {
     fern_list idle;             /* put back for the longest time first */
     fern_list handed;           /* to those who were woken, in their order */
     fern_list waiters;
+    fern_list doomed;           /* no worker has been found yet to destroy them */
     size_t size;                /* slots taken */
     size_t dying;               /* of those, whose resource is being destroyed */
     size_t idle_count, in_use;
@@ -70,8 +71,9 @@ void fern_resources_arm(fern_resources *pool, double at);
 /* Have made what is missing; the caller holds a reference. */
 void fern_resources_keep_min(fern_resources *pool);
 
-/* It is in no list: have it destroyed, with its slot. If there is no worker to
-   be had, it is forgotten. */
+/* It is in no list: have it destroyed, with its slot. Without a hub it is
+   forgotten, and so is what waits for this when the hub closes. */
 void fern_resource_bury(fern_resource *resource);
+void fern_resources_forget_doomed(fern_resources *pool);
 
 #endif

@@ -4,6 +4,7 @@
    dropped. Each has one slot, which counts until it is through with it. */
 #include "crew.h"
 #include "resources.h"
+#include "wait.h"
 
 #include <stdlib.h>
 
@@ -108,14 +109,42 @@ static bool give(fern_resources *pool, fern_resource *resource)
     return true;
 }
 
+static void forget(fern_resource *resource)
+{
+    fern_resources *pool = resource->pool;
+    pool->destroyed++;
+    free(resource);
+    fern_resources_release_slot(pool);
+}
+
 void fern_resource_bury(fern_resource *resource)
 {
     fern_resources *pool = resource->pool;
     if (give(pool, resource))
         return;
-    pool->destroyed++;
-    free(resource);
-    fern_resources_release_slot(pool);
+    if (!fern_resources_has_hub(pool)) {
+        forget(resource);
+        return;
+    }
+    pool->dying++;
+    fern_list_append(&pool->doomed, &resource->node);
+    fern_resources_arm(pool, fern_now() + FIRST_RETRY);
+}
+
+static fern_resource *take_doomed(fern_resources *pool)
+{
+    fern_list *node = fern_list_take(&pool->doomed);
+    pool->dying -= node != NULL;
+    return node ? fern_resource_of(node) : NULL;
+}
+
+void fern_resources_forget_doomed(fern_resources *pool)
+{
+    fern_resource *resource;
+    pool->refs++;
+    while ((resource = take_doomed(pool)))
+        forget(resource);
+    fern_resources_unref(pool);
 }
 
 /* ---- the minimum ---- */
@@ -138,7 +167,7 @@ void fern_resources_keep_min(fern_resources *pool)
         if (give(pool, NULL))
             continue;
         pool->size--;
-        pool->refs--;           /* not the last: see the header */
+        pool->refs--;           /* not the last: the caller holds one */
         fern_resources_arm(pool, now + FIRST_RETRY);
         return;
     }
@@ -165,15 +194,13 @@ static void look(fern_timer *timer)
     fern_resources *pool = fern_list_entry(timer, fern_resources, timer);
     fern_resource *resource;
     double now = fern_now();
+    size_t doomed = fern_wait_count(&pool->doomed);
     pool->refs++;
+    while (doomed-- && (resource = take_doomed(pool)))
+        fern_resource_bury(resource);
     while ((resource = find_expired(pool, now))) {
         fern_resource_remove_idle(resource);
-        if (give(pool, resource))
-            continue;
-        fern_list_prepend(&pool->idle, &resource->node);
-        pool->idle_count++;
-        fern_resources_arm(pool, now + FIRST_RETRY);
-        break;
+        fern_resource_bury(resource);
     }
     fern_resources_keep_min(pool);
     fern_resources_unref(pool);

@@ -198,7 +198,7 @@ static void push_functions(lua_State *L, fern_resources_options *options)
             luaL_error(L, "the option 'create', a function, is missing");
         if (i == 1 && lua_isnil(L, -1))
             options->check = NULL;
-        lua_setfield(L, -2, names[i]);
+        lua_rawseti(L, -2, LRESOURCES_CREATE - i);
     }
 }
 

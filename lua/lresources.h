@@ -17,6 +17,10 @@ typedef struct lresources {
     int line;
 } lresources;
 
+/* Where the functions stand in the table; the values are at 1 and above. Not
+   at names: to look those up may take memory. */
+enum { LRESOURCES_CREATE = -1, LRESOURCES_CHECK = -2, LRESOURCES_DESTROY = -3 };
+
 /* What the core calls (lresources_calls.c); their `arg` is an lresources. */
 LFERN_PRIVATE int lresources_create(void *arg, double deadline, void **value);
 LFERN_PRIVATE int lresources_check(void *arg, double deadline, void *value);

@@ -68,7 +68,7 @@ static int call_create(lua_State *L)
     push_table(L, lua_touserdata(L, 1));
     lua_pushboolean(L, 1);
     *key = luaL_ref(L, 3);
-    lua_getfield(L, 3, "create");
+    lua_rawgeti(L, 3, LRESOURCES_CREATE);
     lua_call(L, 0, 3);
     if (!lua_toboolean(L, 4) && lua_isnil(L, 5))
         luaL_error(L, "create returned nothing");
@@ -108,7 +108,7 @@ int lresources_create(void *arg, double deadline, void **value)
 static int call_check(lua_State *L)
 {
     push_table(L, lua_touserdata(L, 1));
-    lua_getfield(L, 3, "check");
+    lua_rawgeti(L, 3, LRESOURCES_CHECK);
     lua_rawgeti(L, 3, (lua_Integer)(intptr_t)lua_touserdata(L, 2));
     lua_call(L, 1, 1);
     return 1;
@@ -134,7 +134,7 @@ static int call_destroy(lua_State *L)
 {
     push_table(L, lua_touserdata(L, 1));
     lua_rawgeti(L, 3, (lua_Integer)(intptr_t)lua_touserdata(L, 2));
-    if (lua_getfield(L, 3, "destroy") == LUA_TNIL) {
+    if (lua_rawgeti(L, 3, LRESOURCES_DESTROY) == LUA_TNIL) {
         luaL_callmeta(L, 4, "__close");
         return 0;
     }

@@ -232,6 +232,55 @@ static int use_an_executor(void)
     return rc;
 }
 
+static int resources_there;
+
+static int create_resource(void *arg, double deadline, void **value)
+{
+    (void)arg;
+    (void)deadline;
+    *value = malloc(1);
+    resources_there += *value != NULL;
+    return *value ? fern_yield() : -ENOMEM;
+}
+
+static int destroy_resource(void *arg, void *value)
+{
+    (void)arg;
+    resources_there--;
+    free(value);
+    return fern_yield();
+}
+
+/* What cannot be destroyed for want of a worker is destroyed later. */
+static int use_resources(void)
+{
+    fern_resources *pool = NULL;
+    fern_resource *resource = NULL;
+    fern_crew_options crew_options = { 0 };
+    fern_resources_options options = {
+        .max = 2, .min = 1, .max_idle = 3600,
+        .create = create_resource, .destroy = destroy_resource,
+    };
+    int rc = fern_crew_new(&crew_options, &options.crew);
+    if (rc < 0)
+        return rc;
+    rc = fern_resources_new(&options, &pool);
+    for (int i = 0; i < 3 && rc == 0; i++) {
+        rc = fern_resources_get(pool, FERN_NEVER, &resource);
+        if (rc == 0 && i == 1)
+            fern_resource_drop(resource);
+        else if (rc == 0)
+            rc = fern_resource_put(resource);
+    }
+    if (pool)
+        fern_resources_free(pool);
+    for (int i = 0; i < 5000 && resources_there > 0; i++)
+        fern_sleep(fern_now() + 1e-3);
+    CHECK_EQUAL(resources_there, 0);
+    fern_crew_close(options.crew);
+    return rc;
+}
+
 static int listen_and_connect(void)
 {
     fern_io *listener = NULL, *there = NULL, *here = NULL;
@@ -328,6 +377,7 @@ EVERY(wait_for_descriptors, true)
 EVERY(watch_and_time, true)
 EVERY(use_a_pool, true)
 EVERY(use_an_executor, true)
+EVERY(use_resources, true)
 EVERY(listen_and_connect, true)
 EVERY(resolve_a_name, true)
 

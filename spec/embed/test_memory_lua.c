@@ -184,6 +184,32 @@ TEST(names_locals_and_links)
         "assert(linked == 2, 'not enough memory?')\n", prepare);
 }
 
+TEST(periodic_work)
+{
+    check_script(
+        "local count, heard = 0, 0\n"
+        "local periodic <close> = fern.every(4e-3, function()\n"
+        "  local _ <close> = closing()\n"
+        "  count = count + 1\n"
+        "  if count == 2 then error 'not enough memory?' end\n"
+        "end, { immediately = true, on_failure = function() heard = heard + 1 end })\n"
+        "for _ = 1, 5 do if count >= 3 then break end fern.sleep(4e-3) end\n"
+        "assert(periodic:stop())\n"
+        "assert(count >= 3 and heard > 0, 'not enough memory?')\n", prepare);
+}
+
+TEST(resources)
+{
+    check_script(
+        "local function create() fern.sleep(0) return {} end\n"
+        "local pool <close> = fern.resources { create = create, min = 1, max = 2 }\n"
+        "for i = 1, 3 do\n"
+        "  local lease <close> = pool:get(5)\n"
+        "  assert(lease and lease.value, 'not enough memory?')\n"
+        "  if i == 2 then lease:discard() end\n"
+        "end\n", prepare);
+}
+
 TEST(limits)
 {
     check_script(
