@@ -18,11 +18,17 @@ typedef struct pool_box {
 
 static const char pool_mark;
 
-static lresources *check_pool(lua_State *L, int arg)
+static pool_box *check_box(lua_State *L, int arg)
 {
     pool_box *box = lcrew_marked(L, arg, sizeof *box, &pool_mark);
     if (!box)
         luaL_typeerror(L, arg, LRESOURCES);
+    return box;
+}
+
+static lresources *check_pool(lua_State *L, int arg)
+{
+    pool_box *box = check_box(L, arg);
     luaL_argcheck(L, box->self, arg, "the pool has been finalized");
     return box->self;
 }
@@ -73,12 +79,13 @@ static int pool_resize(lua_State *L)
 static int pool_close(lua_State *L)
 {
     lresources *self = check_pool(L, 1);
+    lfern *fern = self->fern;
     lua_settop(L, 1);
     if (!fern_current())
         return 0;               /* the pool's finalizer does it */
     lfern_enter(L);
     int rc = fern_resources_close(self->core);
-    lfern_left(L, self->fern);
+    lfern_left(L, fern);
     return rc < 0 ? lresources_fail(L, 1, rc) : 0;
 }
 
@@ -138,7 +145,7 @@ static int pool_tostring(lua_State *L)
 
 static int pool_gc(lua_State *L)
 {
-    pool_box *box = lua_touserdata(L, 1);
+    pool_box *box = check_box(L, 1);
     lresources *self = box->self;
     box->self = NULL;
     if (self)

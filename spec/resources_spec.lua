@@ -689,3 +689,91 @@ describe("fern.resources", function()
     assert.equal(0, pool:statistics().in_use)
   end)
 end)
+
+-- A program of random calls under a seed: threads that get, give back, fail and
+-- are killed, while functions fail and park, and the pool shrinks and grows.
+local function random_program(seed)
+  math.randomseed(seed)
+  local random = math.random
+  local max, there, problem = random(4), 0, nil
+  local function claim(truth, what) if not truth then problem = what end end
+  local function chance(n) return random(n) == 1 end
+  local function park()
+    if chance(3) then fern.sleep(chance(2) and 0 or random() * 5e-4) end
+  end
+  local pool = fern.resources {
+    max = max, min = random(0, max), order = chance(2) and "stack" or "queue",
+    max_idle = chance(3) and random() * 1e-3 or nil, max_age = chance(3) and random() * 2e-3 or nil,
+    create = function()
+      there = there + 1
+      claim(there <= max, "too many")
+      local made
+      local _ <close> = closing(function() if not made then there = there - 1 end end)
+      park()
+      if chance(12) then return nil, "refused" end
+      if chance(12) then error("create") end
+      made = {}
+      return made
+    end,
+    check = chance(2) and function()
+      park()
+      if chance(10) then error("check") end
+      return not chance(5)
+    end or nil,
+    destroy = function(value)
+      local _ <close> = closing(function() there = there - 1 end)
+      claim(not value.dead and not value.owner, "destroyed in use")
+      value.dead = true
+      park()
+      if chance(8) then error("destroy") end
+    end,
+  }
+  local function use(value)
+    claim(not value.owner and not value.dead, "shared")
+    value.owner = true
+    local _ <close> = closing(function() value.owner = nil end)
+    park()
+    if chance(8) then error("use") end
+  end
+  local users = {}
+  for i = 1, 20 do
+    users[i] = fern.spawn(function()
+      for _ = 1, random(4) do
+        local lease <close> = pool:get(chance(2) and random() * 2e-3 or nil)
+        if lease then use(lease.value) end
+        if lease and chance(4) then lease:discard() elseif lease and chance(4) then lease:release() end
+      end
+    end)
+  end
+  for _ = 1, 10 do
+    park()
+    if chance(2) then users[random(20)]:kill() end
+    if chance(4) then pool:resize(random(max)) end
+    if chance(4) then collectgarbage("step", 100) end
+  end
+  pool:resize(max)
+  for _, user in ipairs(users) do claim(user:join(10) ~= nil, "a user hangs") end
+  local statistics = pool:statistics()
+  claim(statistics.waiting == 0 and statistics.in_use == 0, "somebody is left")
+  if chance(3) then
+    pool = nil -- luacheck: ignore
+    collectgarbage()
+    collectgarbage()
+  else
+    pool:close()
+  end
+  for _ = 1, 2000 do
+    if there == 0 then break end
+    fern.sleep(0.001)
+  end
+  claim(there == 0, "something is left")
+  return problem
+end
+
+it("a pool of resources keeps its promises in random programs", function()
+  hear_errors()
+  for seed = 1, 60 do
+    local problem = random_program(seed)
+    assert.is_nil(problem, ("seed %d: %s"):format(seed, problem))
+  end
+end)
