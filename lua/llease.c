@@ -24,6 +24,12 @@ static int lease_index(lua_State *L)
     return 1;
 }
 
+static int push_true(lua_State *L)
+{
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
 /* May park. The lease is at 1, and holds its resource. Without a thread that
    could wait for destroy, a worker does it. */
 static int give_back(lua_State *L, bool broken)
@@ -37,11 +43,11 @@ static int give_back(lua_State *L, bool broken)
     lua_setiuservalue(L, 1, 1);
     if (!fern_current()) {
         fern_resource_drop(resource);
-        return 0;
+        return push_true(L);
     }
     int rc = broken ? fern_resource_discard(resource) : fern_resource_put(resource);
     lfern_left(L, lease->fern);
-    return rc < 0 ? lresources_fail(L, 1, rc) : 0;
+    return rc < 0 ? lresources_fail(L, 1, rc) : push_true(L);
 }
 
 static void check_held(lua_State *L)
@@ -66,7 +72,7 @@ static int lease_discard(lua_State *L)
 static int lease_close(lua_State *L)
 {
     if (!llease_check(L, 1)->resource)
-        return 0;
+        return push_true(L);
     return give_back(L, !lua_isnoneornil(L, 2));
 }
 

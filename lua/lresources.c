@@ -80,13 +80,17 @@ static int pool_close(lua_State *L)
 {
     lresources *self = check_pool(L, 1);
     lfern *fern = self->fern;
+    int rc = 0;
     lua_settop(L, 1);
-    if (!fern_current())
-        return 0;               /* the pool's finalizer does it */
-    lfern_enter(L);
-    int rc = fern_resources_close(self->core);
-    lfern_left(L, fern);
-    return rc < 0 ? lresources_fail(L, 1, rc) : 0;
+    if (fern_current()) {       /* else the pool's finalizer does it */
+        lfern_enter(L);
+        rc = fern_resources_close(self->core);
+        lfern_left(L, fern);
+    }
+    if (rc < 0)
+        return lresources_fail(L, 1, rc);
+    lua_pushboolean(L, 1);
+    return 1;
 }
 
 static fern_resources_stats inspect(lua_State *L)

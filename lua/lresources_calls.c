@@ -25,7 +25,7 @@ static void push_call(lua_State *L, lua_CFunction fn, lresources *self, void *va
 }
 
 /* What stands above `top` is to be raised, or returned, by the method that
-   called the core: see fail. */
+   called the core: see lresources_fail. */
 static int leave(lua_State *L, int top, bool raised)
 {
     lua_settop(L, top + 3);

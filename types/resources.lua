@@ -43,6 +43,7 @@ function resources:get(timeout) end
 
 ---May park. The same as `lease:release()`.
 ---@param lease fern.lease
+---@return true
 function resources:put(lease) end
 
 ---May park. Growing wakes waiters; shrinking destroys what is idle and too many.
@@ -61,6 +62,7 @@ function resources:waiting() end
 function resources:statistics() end
 
 ---May park. Destroy what is idle; what is out, when it is given back.
+---@return true
 function resources:close() end
 
 ---@class fern.lease
@@ -68,12 +70,15 @@ function resources:close() end
 local lease = {}
 
 ---May park. Give the resource back.
+---@return true
 function lease:release() end
 
 ---May park. It is broken: destroy it.
+---@return true
 function lease:discard() end
 
 ---May park. Give it back, unless that has been done.
+---@return true
 function lease:close() end
 
 return fern
