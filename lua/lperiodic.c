@@ -2,7 +2,7 @@
    lperiodic: fern.every: a function called again and again, in a green thread
    of its own, which has the object on its stack: a series goes on though
    nobody holds it. */
-#include "lfern.h"
+#include "lcrew.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -10,14 +10,20 @@
 #define LPERIODIC "fern.periodic"
 
 typedef struct lperiodic {
+    const void *mark;           /* first: the core begins with a number of the script's */
     fern_periodic core;
     lfern *fern;
     lthread *box;               /* our user value */
 } lperiodic;
 
+static const char mark;
+
 static lperiodic *check_periodic(lua_State *L, int arg)
 {
-    return luaL_checkudata(L, arg, LPERIODIC);
+    lperiodic *self = lcrew_marked(L, arg, sizeof *self, &mark);
+    if (!self || !self->box)
+        luaL_typeerror(L, arg, LPERIODIC);
+    return self;
 }
 
 /* ---- the series ---- */
@@ -242,6 +248,7 @@ static int fern_every(lua_State *L)
     lfern_function(L, 2);
     lua_settop(L, 3);
     lperiodic *self = lua_newuserdatauv(L, sizeof *self, 1);
+    *self = (lperiodic){ .mark = &mark };
     fern_periodic_init(&self->core, spacing, run_once, self);
     self->fern = lfern_open(L);
     luaL_setmetatable(L, LPERIODIC);
