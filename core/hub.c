@@ -5,6 +5,7 @@
    one; it is at most a batch, or what filled TURN seconds lately, and the clock
    is read once a batch. */
 #include "hub.h"
+#include "flat.h"
 #include "interrupt.h"
 #include "thread.h"
 
@@ -13,7 +14,6 @@
 #include <stdlib.h>
 #include <time.h>
 
-enum { FEW = 64 };              /* so many threads stay in the cache anyway */
 static const double TURN = 100e-6;
 
 __thread fern_hub *fern_hub_here;
@@ -35,7 +35,7 @@ double fern_now(void)
 
 /* The batch is spent: read the clock, learn how many switches fit in a turn,
    and tell whether it is time to poll. */
-static bool turn_is_over(fern_hub *hub)
+bool fern_hub_turn_is_over(fern_hub *hub)
 {
     double now = fern_now(), took = now - hub->now;
     hub->now = now;
@@ -49,51 +49,6 @@ static bool turn_is_over(fern_hub *hub)
     return now - hub->polled >= TURN || FERN_HUB_BATCH == 1;
 }
 
-/* What the thread after next will touch first: its struct (for the one after
-   that), the top of its stack, and its host's state. */
-__attribute__((always_inline))  /* else gcc finds it pure, and drops it */
-static inline void prefetch(const fern_hub *hub)
-{
-    const fern_thread *soon = fern_list_entry(hub->ready.next, fern_thread, queue);
-    if (&soon->queue == &hub->ready)
-        return;
-    const char *sp = soon->context.sp, *spot = soon->spot;
-    __builtin_prefetch(sp);
-    __builtin_prefetch(sp + 64);
-    __builtin_prefetch(sp + 128);
-    __builtin_prefetch(sp + 192);
-    __builtin_prefetch(spot);
-    __builtin_prefetch(spot + 64);
-    __builtin_prefetch(spot + 128);
-    const char *later = (const char *)soon->queue.next;
-    __builtin_prefetch(later);
-    __builtin_prefetch(later + 64);
-    if (!soon->begun) {
-        __builtin_prefetch(&soon->timer);
-        __builtin_prefetch(&soon->body);
-        __builtin_prefetch(soon->data);
-    }
-}
-
-__attribute__((always_inline))
-static inline fern_thread *take_ready(fern_hub *hub)
-{
-    fern_list *node = fern_list_take(&hub->ready);
-    if (!node)
-        return NULL;
-    if (hub->alive_all > FEW)
-        prefetch(hub);
-    return fern_list_entry(node, fern_thread, queue);
-}
-
-__attribute__((always_inline))
-static inline fern_thread *pick(fern_hub *hub)
-{
-    if (__builtin_expect(--hub->budget <= 0, 0) && turn_is_over(hub))
-        return NULL;
-    return take_ready(hub);
-}
-
 void fern_hub_ready(fern_hub *hub, fern_thread *thread)
 {
     fern_list_append(&hub->ready, &thread->queue);
@@ -101,19 +56,9 @@ void fern_hub_ready(fern_hub *hub, fern_thread *thread)
         fern_loop_feed(hub->loop);
 }
 
-__attribute__((always_inline))
-static inline void switch_away(fern_hub *hub, fern_thread *self)
-{
-    fern_thread *next = pick(hub);
-    if (next == self)
-        return;
-    hub->current = next;
-    fern_context_switch(&self->context, next ? &next->context : &hub->context);
-}
-
 void fern_hub_switch(fern_hub *hub, fern_thread *self)
 {
-    switch_away(hub, self);
+    fern_hub_switch_away(hub, self);
 }
 
 /* Flat, though it repeats what lists and picking do: every call and return
@@ -134,8 +79,8 @@ static inline int yield_flat(fern_hub *hub, fern_thread *self, void *spot)
     self->queue.next = &hub->ready;
     hub->ready.prev = &self->queue;
     first->next = first->prev = first;
-    if (hub->alive_all > FEW)
-        prefetch(hub);
+    if (hub->alive_all > FERN_HUB_FEW)
+        fern_hub_prefetch(hub);
     fern_thread *next = fern_list_entry(first, fern_thread, queue);
     hub->current = next;
     fern_context_switch(&self->context, &next->context);
@@ -174,10 +119,19 @@ void fern_shallow(const void *frame)
         self->shallow = (uintptr_t)frame;
 }
 
+bool fern_park_shallow(void *spot, const void *frame)
+{
+    fern_hub *hub = fern_hub_here;
+    if (!hub || !hub->current || (uintptr_t)frame < hub->current->shallow)
+        return false;
+    hub->current->spot = spot;
+    return true;
+}
+
 void fern_hub_yield(fern_hub *hub, fern_thread *self)
 {
     fern_list_append(&hub->ready, &self->queue);
-    switch_away(hub, self);
+    fern_hub_switch_away(hub, self);
 }
 
 fern_context *fern_hub_bury(fern_hub *hub, fern_thread *thread)
@@ -187,14 +141,14 @@ fern_context *fern_hub_bury(fern_hub *hub, fern_thread *thread)
     hub->grave = thread->context;
     hub->grave_full = true;
     fern_thread_unref(thread);
-    fern_thread *next = pick(hub);
+    fern_thread *next = fern_hub_pick(hub);
     hub->current = next;
     return next ? &next->context : &hub->context;
 }
 
 static void run_ready(fern_hub *hub)
 {
-    fern_thread *next = take_ready(hub);
+    fern_thread *next = fern_hub_take_ready(hub);
     if (!next)
         return;
     hub->current = next;

@@ -317,6 +317,9 @@ FERN_API void fern_shallow(const void *frame);
 /* Parks. fern_yield_at, if `frame`, the caller's, is one of those; else
    -EAGAIN with nothing done: check, and call fern_yield_at. */
 FERN_API int fern_yield_shallow(void *spot, const void *frame);
+
+/* fern_park_at, if `frame` is one of those: true; else nothing: false. */
+FERN_API bool fern_park_shallow(void *spot, const void *frame);
 FERN_API void *fern_thread_spot(const fern_thread *thread);
 
 /* A value of the current thread under `key` (any static address), replaced
