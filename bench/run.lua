@@ -37,6 +37,7 @@ local benchmarks = {
   script("sleepers", table.unpack(sizes)),
   script("imap", ""),
   script("executor", ""),
+  script("queue", ""),
   script("beside", ""),
   script("web", 10, 100, 200, 1000),
 }

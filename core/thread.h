@@ -34,6 +34,7 @@ struct fern_thread {
     uint32_t shield;
     int rc;                     /* what fern_wake said; at the end, the result */
     int pending_rc;             /* to be returned by the next parking call */
+    void *item;                 /* what it brings to a queue, or was given there */
 
     const fern_wait_kind *kind; /* while waiting */
     const void *object;

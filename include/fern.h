@@ -863,6 +863,81 @@ typedef struct fern_resources_stats {
     bool closed;
 } fern_resources_stats;
 FERN_API void fern_resources_inspect(const fern_resources *pool, fern_resources_stats *stats);
+/* ---- queue ---------------------------------------------------------- */
+
+/* Items on their way from putters to getters. Both are served in the order in
+   which they came: an item goes to the getter that has waited longest, and
+   whoever waits for room comes before a newcomer. With a `max` of 0 it is a
+   channel: a put ends when a get has taken the item. An item is any pointer;
+   it is the queue's from a successful put until a get returns it. */
+typedef struct fern_queue fern_queue;
+typedef struct fern_queue_options {
+    size_t max;                 /* items in it; SIZE_MAX: any number */
+    bool lifo;                  /* the last one first */
+    /* Orders the items, if not NULL; equal ones stay as they came. Does `item`
+       come before `other`? 1, 0, or a negative error, which put returns. It is
+       called in put only, by one thread at a time, with the item that is
+       put first. It may park; meanwhile a get may take either item. */
+    int (*before)(void *item, void *other, void *arg);
+    void *arg;
+} fern_queue_options;
+
+/* Returns 0 or -ENOMEM. It lives until it is unreferenced and nobody waits in
+   it any more; items that are left then are forgotten. */
+FERN_API int fern_queue_new(const fern_queue_options *options, fern_queue **out);
+FERN_API fern_queue *fern_queue_ref(fern_queue *queue);
+FERN_API void fern_queue_unref(fern_queue *queue);
+
+/* Parks. Wait for room, and put `item` in. Returns 0; -EPIPE when the queue is
+   closed, before or meanwhile; -ENOMEM; -EBUSY from inside `before` while the
+   queue orders by it; or an error as above: the item is the caller's then. */
+FERN_API int fern_queue_put(fern_queue *queue, void *item, double deadline);
+
+/* Parks. Wait for an item, and take it out. Returns 0; -EPIPE when the queue is
+   closed and empty; or an error as above, with nothing taken. */
+FERN_API int fern_queue_get(fern_queue *queue, double deadline, void **out);
+
+/* Both together are a put, for hosts whose values have to be moved. May park.
+   `hand` puts only if a getter waits: 1 and in *getter, borrowed, the thread that
+   has the item now, and runs no earlier than the caller parks; 0 if none waits.
+   Parks. `put_in` does the rest, if nothing has parked since. If it waited in a
+   channel, its thread goes on only after the one that got the item. */
+FERN_API int fern_queue_hand(fern_queue *queue, void *item, fern_thread **getter);
+FERN_API int fern_queue_put_in(fern_queue *queue, void *item, double deadline);
+
+/* What get would take, left where it is: 0, -EAGAIN if it would wait, -EPIPE.
+   Never parks. */
+FERN_API int fern_queue_peek(const fern_queue *queue, void **out);
+
+/* Take no more items, and wake whoever waits for room, with -EPIPE, and for
+   items: those that are there can still be taken. May be called again. */
+FERN_API void fern_queue_close(fern_queue *queue);
+FERN_API bool fern_queue_closed(const fern_queue *queue);
+
+/* A smaller `max` leaves what is there; a larger one lets putters in.
+   Returns 0 or -ENOMEM. */
+FERN_API int fern_queue_resize(fern_queue *queue, size_t max);
+FERN_API size_t fern_queue_max(const fern_queue *queue);
+FERN_API size_t fern_queue_size(const fern_queue *queue);       /* items in it */
+FERN_API size_t fern_queue_putting(const fern_queue *queue);    /* threads that wait in put */
+FERN_API size_t fern_queue_getting(const fern_queue *queue);
+
+/* For every item whose putter waits: it is what `fn`, which must not park, makes
+   of it. */
+FERN_API void fern_queue_each_waiting(fern_queue *queue, void *(*fn)(void *item, void *arg),
+                                      void *arg);
+
+/* An item that was put has been dealt with. Returns how many have not, or
+   -EINVAL with nothing done when there is none. */
+FERN_API ssize_t fern_queue_task_done(fern_queue *queue);
+FERN_API size_t fern_queue_unfinished(const fern_queue *queue);
+
+/* Parks. Wait until every item that was put has been dealt with: has had its
+   task_done. Returns 0 or an error as above. */
+FERN_API int fern_queue_join(fern_queue *queue, double deadline);
+
+/* Ready when get would not wait. */
+FERN_API struct fern_source fern_queue_source(fern_queue *queue);
 
 /* ---- waiting for many ----------------------------------------------- */
 

@@ -200,6 +200,69 @@ static int use_a_pool(void)
     return rc;
 }
 
+static int numbers[40];
+
+static int in_order(void *item, void *other, void *arg)
+{
+    (void)arg;
+    return *(int *)item < *(int *)other;
+}
+
+static int put_all(fern_queue *queue, int *put)
+{
+    int rc = 0;
+    for (int i = 0; rc == 0 && i < 40; i++) {
+        numbers[i] = i;
+        rc = fern_queue_put(queue, &numbers[i], FERN_NEVER);
+        *put += rc == 0;
+    }
+    return rc;
+}
+
+static int put_one(void *queue)
+{
+    return fern_queue_put(queue, &numbers[0], FERN_NEVER);
+}
+
+static int use_one_queue(const fern_queue_options *options)
+{
+    fern_queue *queue = NULL;
+    int put = 0, rc = fern_queue_new(options, &queue);
+    if (rc < 0)
+        return rc;
+    rc = put_all(queue, &put);
+    CHECK_EQUAL(fern_queue_size(queue), put);
+    for (void *item; put > 0; put--)
+        CHECK_EQUAL(fern_queue_get(queue, 0, &item), 0);
+    fern_queue_unref(queue);
+    return rc;
+}
+
+static int use_queues(void)
+{
+    int rc = use_one_queue(&(fern_queue_options){ .max = SIZE_MAX });
+    return rc < 0 ? rc : use_one_queue(&(fern_queue_options){ .max = SIZE_MAX, .before = in_order });
+}
+
+static int resize_a_channel(void)
+{
+    fern_queue *queue = NULL;
+    int spawned = 0, rc = fern_queue_new(&(fern_queue_options){ .max = 0 }, &queue);
+    if (rc < 0)
+        return rc;
+    for (; rc == 0 && spawned < 20; spawned += rc == 0)
+        rc = fern_spawn(put_one, queue, NULL, NULL);
+    fern_yield();
+    if (rc == 0)
+        rc = fern_queue_resize(queue, 30);
+    CHECK_EQUAL(fern_queue_size(queue), rc < 0 ? 0 : 20);
+    for (void *item; spawned > 0; spawned--)
+        CHECK_EQUAL(fern_queue_get(queue, 0, &item), 0);
+    CHECK_EQUAL(fern_hub_waitall(fern_hub_current(), FERN_NEVER), 0);
+    fern_queue_unref(queue);
+    return rc;
+}
+
 static int run_future(fern_future *future, void *data)
 {
     (void)future;
@@ -376,6 +439,8 @@ EVERY(keep_values, true)
 EVERY(wait_for_descriptors, true)
 EVERY(watch_and_time, true)
 EVERY(use_a_pool, true)
+EVERY(use_queues, true)
+EVERY(resize_a_channel, true)
 EVERY(use_an_executor, true)
 EVERY(use_resources, true)
 EVERY(listen_and_connect, true)

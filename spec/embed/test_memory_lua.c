@@ -252,6 +252,31 @@ TEST(pools)
         "assert(n == 6)\n", prepare);
 }
 
+TEST(queues)
+{
+    check_script(
+        "local function again(method, queue, ...)\n"
+        "  local size = queue:size()\n"
+        "  local ok, err = pcall(method, queue, ...)\n"
+        "  if ok then return end\n"
+        "  assert(err == 'not enough memory' and queue:size() == size, err)\n"
+        "  method(queue, ...)\n"
+        "end\n"
+        "for _, queue in ipairs { fern.queue(), fern.priority_queue() } do\n"
+        "  for i = 1, 20 do again(queue.put, queue, i) end\n"
+        "  for i = 1, 20 do assert(queue:get() == i) end\n"
+        "  queue:resize(0)\n"
+        "  local putters = {}\n"
+        "  for i = 1, 10 do putters[i] = fern.spawn(queue.put, queue, i) end\n"
+        "  fern.sleep(0)\n"
+        "  for i = 1, 10 do if putters[i]:done() then putters[i]:wait() end end\n"
+        "  assert(queue:get() == 1)\n"
+        "  again(queue.resize, queue, 9)\n"
+        "  fern.sleep(0)\n"
+        "  for i = 2, 10 do assert(queue:get(1) == i) end\n"
+        "end\n", prepare);
+}
+
 TEST(executors)
 {
     check_script(

@@ -36,6 +36,13 @@ local makers = {
   resources = function() return fern.resources { create = function() return {} end } end,
   lease = function() return fern.resources { create = function() return {} end }:get() end,
   listener = function() return net.listen("127.0.0.1", 0) end,
+  queue = function() return fern.queue(1) end,
+  channel = function() return fern.queue(0) end,
+  priority = function()
+    local queue = fern.priority_queue(2)
+    queue:put(setmetatable({}, { __lt = function() fern.sleep(0) return true end }))
+    return queue
+  end,
 }
 
 local nasty = {
@@ -101,11 +108,20 @@ for _, module in ipairs { core, net } do
   end
 end
 
+-- Methods stand in the metatable, or in the table that is its __index.
+local function methods_of(object)
+  local methods, meta = {}, debug.getmetatable(object) or {}
+  for _, from in ipairs { meta, type(meta.__index) == "table" and meta.__index or nil } do
+    for name, method in pairs(from) do methods[name] = method end
+  end
+  return methods
+end
+
 for _, name in ipairs(sorted(makers)) do
-  local meta = debug.getmetatable(makers[name]())
-  for _, method in ipairs(meta and sorted(meta) or {}) do
-    try_all(meta[method])
-    try_all(meta[method], makers[name]())
+  local methods = methods_of(makers[name]())
+  for _, method in ipairs(sorted(methods)) do
+    try_all(methods[method])
+    try_all(methods[method], makers[name]())
   end
 end
 

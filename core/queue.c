@@ -1,0 +1,469 @@
+/* SPDX-License-Identifier: MIT
+   queue: nobody waits for what is there. While a getter waits there is nothing
+   to get; while a putter waits there is no room, or, in a queue that orders,
+   another putter looks for the place of its item. So put gives to the longest
+   getter directly, and a get that makes room gives it to the longest putter: puts
+   that one's item there or, where items are compared, gives it the turn to do
+   so in its own call. An item whose turn has come can be taken, like those that
+   have a place, until its comparing begins. */
+#include "flat.h"
+#include "list.h"
+#include "ring.h"
+#include "skiplist.h"
+#include "source.h"
+#include "thread.h"
+#include "wait.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+struct fern_queue {
+    fern_list getters, putters, joiners;
+    size_t max, count;          /* count > max after it shrank */
+    size_t unfinished;
+    bool closed, lifo;
+    bool comparing;             /* `turn` has begun */
+    bool watched;               /* see source.h */
+    uint32_t refs;              /* with those who wait */
+    fern_ring ring;             /* the items, the oldest first; or, if it orders them, */
+    fern_skiplist *list;
+    fern_thread *turn;          /* whose put looks for a place, or is to, or NULL */
+    void *turn_item;            /* what it puts */
+    int (*before)(void *item, void *other, void *arg);
+    void *arg;
+};
+
+enum { KEPT_CAPACITY = 1024 };  /* of the ring, when it is empty */
+
+static const fern_wait_kind getting = { .name = "an item of a queue", .hands_over = true };
+static const fern_wait_kind putting = { .name = "room in a queue", .hands_over = true };
+static const fern_wait_kind joining = { .name = "the tasks of a queue" };
+
+/* ---- life ---- */
+
+int fern_queue_new(const fern_queue_options *options, fern_queue **out)
+{
+    fern_queue *queue = malloc(sizeof *queue);
+    fern_skiplist *list = options->before ? malloc(sizeof *list) : NULL;
+    if (!queue || (options->before && !list)) {
+        free(queue);
+        free(list);
+        return -ENOMEM;
+    }
+    *queue = (fern_queue){ .max = options->max, .lifo = options->lifo, .refs = 1, .list = list,
+                           .before = options->before, .arg = options->arg };
+    fern_list_init(&queue->getters);
+    fern_list_init(&queue->putters);
+    fern_list_init(&queue->joiners);
+    if (list)
+        fern_skiplist_init(list);
+    *out = queue;
+    return 0;
+}
+
+fern_queue *fern_queue_ref(fern_queue *queue)
+{
+    queue->refs++;
+    return queue;
+}
+
+static void free_queue(fern_queue *queue)
+{
+    if (queue->list)
+        fern_skiplist_deinit(queue->list);
+    free(queue->list);
+    fern_ring_reset(&queue->ring);
+    free(queue);
+}
+
+void fern_queue_unref(fern_queue *queue)
+{
+    if (--queue->refs == 0)
+        free_queue(queue);
+}
+
+/* ---- who is served ---- */
+
+static fern_thread *first_putter(const fern_queue *queue)
+{
+    return fern_list_entry(queue->putters.next, fern_thread, queue);
+}
+
+/* The longest putter, whose item is taken. */
+static void *take_of_putter(fern_queue *queue)
+{
+    fern_thread *putter = fern_wake_first(&queue->putters, 0);
+    queue->unfinished++;
+    return putter->item;
+}
+
+/* If nobody looks for a place, it is the longest putter's turn. Getters that
+   wait although there are putters have come while somebody compared. They are
+   woken before those whose items they have: see fern_queue_hand. */
+static void give_turn(fern_queue *queue)
+{
+    if (queue->turn)
+        return;
+    while (!fern_list_empty(&queue->getters) && !fern_list_empty(&queue->putters)) {
+        fern_thread *getter = fern_wake_first(&queue->getters, 0);
+        getter->item = take_of_putter(queue);
+    }
+    if (queue->count < queue->max && !fern_list_empty(&queue->putters)) {
+        queue->turn = fern_wake_first(&queue->putters, 0);
+        queue->turn_item = queue->turn->item;
+    }
+}
+
+static void end_turn(fern_queue *queue)
+{
+    queue->turn = NULL;
+    queue->comparing = false;
+    give_turn(queue);
+}
+
+/* There may be room: it is the longest putters'. The ring has been reserved. */
+static void let_in(fern_queue *queue)
+{
+    if (queue->list) {
+        give_turn(queue);
+        return;
+    }
+    for (; queue->count < queue->max && !fern_list_empty(&queue->putters); queue->count++)
+        fern_ring_push(&queue->ring, take_of_putter(queue));
+}
+
+/* The item whose turn has come is still to be had. */
+static bool turn_is_open(const fern_queue *queue)
+{
+    return queue->turn && !queue->comparing;
+}
+
+static bool has_item(const fern_queue *queue)
+{
+    if (queue->count || turn_is_open(queue))
+        return true;
+    return !fern_list_empty(&queue->putters) && !queue->turn;
+}
+
+static void *take_stored(fern_queue *queue)
+{
+    queue->count--;
+    void *item = queue->list ? fern_skiplist_take(queue->list)
+                             : fern_ring_take(&queue->ring, queue->lifo);
+    let_in(queue);
+    if (queue->count == 0 && queue->ring.capacity > KEPT_CAPACITY)
+        fern_ring_reset(&queue->ring);
+    return item;
+}
+
+static void *take_of_turn(fern_queue *queue)
+{
+    void *item = queue->turn_item;
+    queue->unfinished++;
+    end_turn(queue);
+    return item;
+}
+
+/* What get takes first, of a queue that has an item. */
+static void *take(fern_queue *queue)
+{
+    if (queue->count)
+        return take_stored(queue);
+    return queue->turn ? take_of_turn(queue) : take_of_putter(queue);
+}
+
+/* If a getter waits, it has the item now. */
+static fern_thread *hand(fern_queue *queue, void *item)
+{
+    fern_thread *getter = fern_wake_first(&queue->getters, 0);
+    if (!getter)
+        return NULL;
+    getter->item = item;
+    queue->unfinished++;
+    return getter;
+}
+
+/* ---- put and get ---- */
+
+/* Others may let go of the queue if this parks. */
+static int heed(fern_queue *queue)
+{
+    queue->refs++;
+    int rc = fern_heed_interrupts();
+    bool last = queue->refs == 1;
+    fern_queue_unref(queue);
+    return last && rc >= 0 ? -EPIPE : rc;
+}
+
+static int wait_in(fern_queue *queue, fern_list *waiters, const fern_wait_kind *kind,
+                   double deadline)
+{
+    queue->refs++;
+    int rc = deadline == FERN_NEVER ? fern_flat_wait(waiters, kind, queue)
+                                    : fern_wait(waiters, kind, queue, deadline);
+    if (--queue->refs == 0)
+        free_queue(queue);
+    return rc;
+}
+
+static int put_waiting(fern_queue *queue, void *item, double deadline)
+{
+    fern_hub_here->current->item = item;
+    if (queue->count == 0)
+        fern_source_tell(queue, queue->watched);
+    return wait_in(queue, &queue->putters, &putting, deadline);
+}
+
+/* In our turn: find the place of what `node` holds, and put it there. */
+static int put_in_order(fern_queue *queue, fern_skipnode *node)
+{
+    queue->comparing = true;
+    int rc = fern_skiplist_find(queue->list, node->item, queue->before, queue->arg);
+    if (rc >= 0 && queue->closed)
+        rc = -EPIPE;
+    if (rc < 0 || hand(queue, node->item)) {
+        free(node);
+    } else {
+        fern_skiplist_insert(queue->list, node);
+        queue->count++;
+        queue->unfinished++;
+    }
+    end_turn(queue);
+    fern_source_tell(queue, queue->watched);
+    return rc;
+}
+
+/* Wait for our turn, and use it; but the item may be taken before. */
+static int put_in_turn(fern_queue *queue, fern_skipnode *node, double deadline)
+{
+    fern_thread *self = fern_current();
+    if (!queue->turn && queue->count < queue->max) {
+        queue->turn = self;
+        return put_in_order(queue, node);
+    }
+    int rc = put_waiting(queue, node->item, deadline);
+    if (rc == 0 && queue->turn == self) {
+        node->item = queue->turn_item;  /* see fern_queue_each_waiting */
+        return put_in_order(queue, node);
+    }
+    free(node);
+    return rc;
+}
+
+__attribute__((noinline))
+static int put_ordered(fern_queue *queue, void *item, double deadline)
+{
+    if (queue->turn == fern_current())
+        return -EBUSY;
+    fern_skipnode *node = fern_skiplist_node(queue->list, item);
+    if (!node)
+        return -ENOMEM;
+    queue->refs++;
+    int rc = put_in_turn(queue, node, deadline);
+    fern_queue_unref(queue);
+    return rc;
+}
+
+int fern_queue_put(fern_queue *queue, void *item, double deadline)
+{
+    fern_thread *getter;
+    int rc = fern_queue_hand(queue, item, &getter);
+    if (rc)
+        return rc < 0 ? rc : 0;
+    return fern_queue_put_in(queue, item, deadline);
+}
+
+__attribute__((noinline))
+static int put_stored(fern_queue *queue, void *item)
+{
+    int rc = queue->count < queue->ring.capacity ? 0 : fern_ring_reserve(&queue->ring, queue->count + 1);
+    if (rc < 0)
+        return rc;
+    fern_ring_push(&queue->ring, item);
+    queue->count++;
+    queue->unfinished++;
+    fern_source_tell(queue, queue->watched);
+    return 0;
+}
+
+int fern_queue_put_in(fern_queue *queue, void *item, double deadline)
+{
+    if (queue->closed)
+        return -EPIPE;
+    if (queue->list)
+        return put_ordered(queue, item, deadline);
+    if (queue->count < queue->max)
+        return put_stored(queue, item);
+    return put_waiting(queue, item, deadline);
+}
+
+static int hand_slowly(fern_queue *queue, void *item, fern_thread **getter)
+{
+    int rc = heed(queue);
+    if (rc < 0)
+        return rc;
+    if (queue->closed)
+        return -EPIPE;
+    *getter = queue->turn ? NULL : hand(queue, item);
+    return *getter != NULL;
+}
+
+int fern_queue_hand(fern_queue *queue, void *item, fern_thread **getter)
+{
+    fern_thread *first = fern_list_entry(queue->getters.next, fern_thread, queue);
+    if (!fern_flat(fern_hub_here) || queue->closed)
+        return hand_slowly(queue, item, getter);
+    if (queue->turn || fern_list_empty(&queue->getters))
+        return 0;
+    if (!fern_flat_waiter(first))
+        return hand_slowly(queue, item, getter);
+    fern_flat_wake(first);
+    first->item = item;
+    queue->unfinished++;
+    *getter = first;
+    return 1;
+}
+
+__attribute__((noinline))
+static int get_waiting(fern_queue *queue, double deadline, void **out)
+{
+    if (queue->closed)
+        return -EPIPE;
+    int rc = wait_in(queue, &queue->getters, &getting, deadline);
+    if (rc == 0)
+        *out = fern_hub_here->current->item;
+    return rc;
+}
+
+static int get_slowly(fern_queue *queue, double deadline, void **out)
+{
+    int rc = heed(queue);
+    if (rc < 0)
+        return rc;
+    if (!has_item(queue))
+        return get_waiting(queue, deadline, out);
+    *out = take(queue);
+    return 0;
+}
+
+int fern_queue_get(fern_queue *queue, double deadline, void **out)
+{
+    if (!fern_flat(fern_hub_here) || queue->count || queue->turn)
+        return get_slowly(queue, deadline, out);
+    if (fern_list_empty(&queue->putters))
+        return get_waiting(queue, deadline, out);
+    fern_thread *putter = first_putter(queue);
+    if (!fern_flat_waiter(putter))
+        return get_slowly(queue, deadline, out);
+    fern_flat_wake(putter);
+    queue->unfinished++;
+    *out = putter->item;
+    return 0;
+}
+
+int fern_queue_peek(const fern_queue *queue, void **out)
+{
+    if (!has_item(queue))
+        return queue->closed ? -EPIPE : -EAGAIN;
+    if (queue->count && queue->list)
+        *out = queue->list->first[0]->item;
+    else if (queue->count)
+        *out = fern_ring_peek(&queue->ring, queue->lifo);
+    else
+        *out = queue->turn ? queue->turn_item : first_putter(queue)->item;
+    return 0;
+}
+
+/* ---- the rest ---- */
+
+void fern_queue_close(fern_queue *queue)
+{
+    if (queue->closed)
+        return;
+    queue->closed = true;
+    fern_wake_all(&queue->putters, -EPIPE);
+    fern_wake_all(&queue->getters, -EPIPE);
+    fern_source_tell(queue, queue->watched);
+}
+
+bool fern_queue_closed(const fern_queue *queue)
+{
+    return queue->closed;
+}
+
+int fern_queue_resize(fern_queue *queue, size_t max)
+{
+    size_t room = max > queue->count ? max - queue->count : 0;
+    size_t waiting = fern_wait_count(&queue->putters);
+    size_t more = waiting < room ? waiting : room;
+    int rc = more && !queue->list ? fern_ring_reserve(&queue->ring, queue->count + more) : 0;
+    if (rc < 0)
+        return rc;
+    queue->max = max;
+    let_in(queue);
+    return 0;
+}
+
+size_t fern_queue_max(const fern_queue *queue)
+{
+    return queue->max;
+}
+
+size_t fern_queue_size(const fern_queue *queue)
+{
+    return queue->count;
+}
+
+size_t fern_queue_putting(const fern_queue *queue)
+{
+    return fern_wait_count(&queue->putters) + (queue->turn != NULL);
+}
+
+size_t fern_queue_getting(const fern_queue *queue)
+{
+    return fern_wait_count(&queue->getters);
+}
+
+void fern_queue_each_waiting(fern_queue *queue, void *(*fn)(void *item, void *arg), void *arg)
+{
+    fern_list *node = queue->putters.next;
+    for (; node != &queue->putters; node = node->next) {
+        fern_thread *putter = fern_list_entry(node, fern_thread, queue);
+        putter->item = fn(putter->item, arg);
+    }
+}
+
+ssize_t fern_queue_task_done(fern_queue *queue)
+{
+    if (queue->unfinished == 0)
+        return -EINVAL;
+    if (--queue->unfinished == 0)
+        fern_wake_all(&queue->joiners, 0);
+    return (ssize_t)queue->unfinished;
+}
+
+size_t fern_queue_unfinished(const fern_queue *queue)
+{
+    return queue->unfinished;
+}
+
+int fern_queue_join(fern_queue *queue, double deadline)
+{
+    if (queue->unfinished == 0)
+        return fern_heed_interrupts();
+    return wait_in(queue, &queue->joiners, &joining, deadline);
+}
+
+static bool is_ready(const void *object)
+{
+    const fern_queue *queue = object;
+    return has_item(queue) || queue->closed;
+}
+
+fern_source fern_queue_source(fern_queue *queue)
+{
+    static const struct fern_source_kind kind = {
+        .ready = is_ready, .watched = offsetof(fern_queue, watched),
+    };
+    return (fern_source){ &kind, queue };
+}
