@@ -83,7 +83,8 @@ void fern_source_forget(fern_observer *observer)
     *watched_of(observer->source) = first_of(&hub->sources, observer->source.object);
 }
 
-/* Each is taken out before it is told, for it may observe again. */
+/* Each is taken out before it is told, for it may observe again; it counts
+   until then, for whoever is told before it may forget it. */
 void fern_source_tell_all(void *object)
 {
     fern_hub *hub = fern_hub_here;
@@ -94,11 +95,12 @@ void fern_source_tell_all(void *object)
     if (!hub || !hub->sources.size)
         return;
     while ((observer = first_of(&hub->sources, object))) {
-        take_out(&hub->sources, observer);
+        fern_list_remove(&observer->node);
         *watched_of(observer->source) = false;
         fern_list_append(&told, &observer->node);
     }
     while ((node = fern_list_take(&told))) {
+        hub->sources.count--;
         observer = fern_list_entry(node, fern_observer, node);
         observer->tell(observer);
     }
