@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
 -- What executor:submit and future:result cost together when the function does
--- nothing, beside one resume and yield of a coroutine: first one after the
--- other, then as many submitted at once as said.
+-- nothing, statistics included, beside one resume and yield of a coroutine:
+-- first one after the other, then as many submitted at once as said.
 --
 --     lua5.4 bench/executor.lua [futures at once...]
 local measure = dofile((arg[0]:match("^.*/") or "") .. "measure.lua")

@@ -31,7 +31,7 @@ void fern_future_settle(fern_future *future, fern_future_status status, int resu
 {
     future->status = (unsigned char)status;
     future->result = result;
-    future->given = false;
+    future->place = FERN_FUTURE_QUEUED;
     future->owner.executor = NULL;
     if (!fern_list_empty(waiters_of(future)))
         fern_wake_all(waiters_of(future), 0);
@@ -51,11 +51,16 @@ fern_source fern_future_source(fern_future *future)
     return (fern_source){ &kind, future };
 }
 
+static bool runs(const fern_future *future)
+{
+    return future->place == FERN_FUTURE_GIVEN;
+}
+
 int fern_future_wait(fern_future *future, double deadline)
 {
     if (fern_future_done(future))
         return fern_heed_interrupts();
-    if (future->given && future->owner.worker->thread == fern_current())
+    if (runs(future) && future->owner.worker->thread == fern_current())
         return -EDEADLK;
     return fern_wait(waiters_of(future), &outcome, future, deadline);
 }
@@ -71,11 +76,18 @@ int fern_future_cancel(fern_future *future)
 
 void fern_future_kill(fern_future *future)
 {
-    if (!fern_future_cancel(future) && !fern_future_done(future))
+    if (!fern_future_cancel(future) && runs(future))
         fern_thread_kill(future->owner.worker->thread);
 }
 
 fern_executor *fern_future_executor(const fern_future *future)
 {
-    return future->given ? future->owner.worker->job->arg : future->owner.executor;
+    switch (future->place) {
+    case FERN_FUTURE_GIVEN: case FERN_FUTURE_ASKED:
+        return future->owner.worker->job->arg;
+    case FERN_FUTURE_LATER:
+        return fern_executor_of_later(future->owner.later);
+    default:
+        return future->owner.executor;
+    }
 }

@@ -16,6 +16,7 @@ struct fern_worker {
     fern_thread *thread;        /* referenced */
     const fern_job *job;        /* the last one */
     void *item;                 /* the taker's own */
+    uint64_t since;             /* the taker's own, too */
     bool taken;
     bool given;                 /* a job that is not over */
     bool begun;                 /* and has begun */

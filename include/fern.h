@@ -623,16 +623,20 @@ typedef enum fern_future_status {
    where it is from its submission until it is done. */
 struct fern_future {
     struct { void *next, *prev; } node, waiters;
-    union {
-        fern_executor *executor;        /* while it is queued */
-        fern_worker *worker;            /* once it is given to one, until it is done */
+    union {                     /* whose it is, until it is done */
+        fern_executor *executor;
+        fern_worker *worker;
+        struct fern_later *later;
     } owner;
     /* In a worker's thread, with its data; returns as a fern_body does. */
     int (*run)(fern_future *future, void *data);
-    int result;                 /* once done; of a cancelled one, why: -ECANCELED */
+    union {
+        int result;             /* once done; of a cancelled one, why: -ECANCELED */
+        uint32_t since_low;     /* ours, before */
+    };
     unsigned char status;       /* fern_future_status */
-    bool given;                 /* which of `owner` holds */
-    bool watched;               /* ours */
+    unsigned char since_high, place;    /* ours */
+    bool watched;
 };
 FERN_API void fern_future_init(fern_future *future,
                                int (*run)(fern_future *future, void *data));
@@ -653,6 +657,16 @@ FERN_API bool fern_future_done(const fern_future *future);
 /* Whose it is, until it is done; else NULL. */
 FERN_API fern_executor *fern_future_executor(const fern_future *future);
 
+/* Submit `call` to `executor`, which asks nobody about it, when `future` is
+   done, in whichever way: after those that wait for it were woken, and in the
+   order of these calls; at once, if it is done. What should not wait for a
+   worker takes an executor of its own, with max_workers of SIZE_MAX. The executor
+   of `future` is not idle before `call` is done. Do not cancel `call` before
+   `future` is done. If there is no worker for it then, it is cancelled with that
+   reason, and `lost`. Never parks. Returns 0, -ESHUTDOWN, -ENOMEM, -EDEADLK
+   without a hub, or what fern_crew_take returns. */
+FERN_API int fern_future_then(fern_future *future, fern_executor *executor, fern_future *call);
+
 /* ---- executor ------------------------------------------------------- */
 
 /* Runs futures on at most `max_workers` (at least 1) workers of a crew at a
@@ -662,10 +676,18 @@ FERN_API fern_executor *fern_future_executor(const fern_future *future);
 typedef struct fern_executor_options {
     fern_crew *crew;
     size_t max_workers;
+    /* fern_executor_submit runs the future, and returns when it is done. */
+    bool synchronous;
     const char *file;           /* of its futures, as in fern_spawn_options; static */
     int line;
-    /* The future, which was queued, will not run: it has been cancelled. Must
-       not park or fail. NULL: nobody needs to know. */
+    /* May park. Asked, by whoever submits, when all workers are busy and
+       `backlog` futures wait for one: 0 takes one more; -EAGAIN rejects it, and
+       is what submit returns; so is any other negative error. What it submits
+       to the same executor is taken unasked. `future` is the one, or what was
+       given to fern_executor_admit. NULL: all are taken. */
+    int (*check)(fern_executor *executor, size_t backlog, fern_future *future);
+    /* The future, which was queued, or was to be later, will not run: it has
+       been cancelled. Must not park or fail. NULL: nobody needs to know. */
     void (*dropped)(fern_future *future);
     /* A future will not run though nobody cancelled it, for the hub closes or
        there is no memory for any worker. As above. */
@@ -678,14 +700,27 @@ FERN_API void fern_executor_unref(fern_executor *executor);
 FERN_API void *fern_executor_arg(const fern_executor *executor);
 FERN_API const char *fern_executor_place(const fern_executor *executor, int *line);
 
-/* Run the future, soon or when its turn comes. Never parks. Returns 0,
-   -ESHUTDOWN after shutdown, or what fern_crew_take returns. */
+/* Run the future, soon or when its turn comes. Parks only if options.check
+   does, or if it is synchronous: then with the current thread's data, in a
+   thread of its own on the caller's stack, whose error is that thread's; an
+   interrupt of the caller that comes out of it is returned, and the future
+   done. Returns 0, -ESHUTDOWN after shutdown, what options.check does, or what
+   fern_crew_take returns. */
 FERN_API int fern_executor_submit(fern_executor *executor, fern_future *future);
 
-/* The same in steps, for workers whose data is loaded by the submitter. `take`
-   returns 1 and a worker to be loaded, 0 if the future is to be queued, or an
-   error as above. Then `start` the future on that worker, or `untake` it; or `queue`
-   the future. */
+/* The same at the time `at`; those of one time in the order of these calls.
+   It counts as submitted, and options.check is asked, only then: by a worker,
+   with that worker's data, and a future that is rejected is done, with the
+   error, which that worker's thread ends with. FERN_NEVER: not before it is
+   cancelled. Returns 0, -ESHUTDOWN, or what fern_crew_take returns. */
+FERN_API int fern_executor_submit_after(fern_executor *executor, fern_future *future, double at);
+
+/* The same in steps, for workers whose data is loaded by the submitter.
+   `admit` asks options.check, if there is a reason to, and may park if that does;
+   returns 0 or its error. `take` returns 1 and a worker to be loaded, 0 if the
+   future is to be queued, or an error as above. Then `start` the future on that
+   worker, or `untake` it; or `queue` the future. */
+FERN_API int fern_executor_admit(fern_executor *executor, fern_future *future);
 FERN_API int fern_executor_take(fern_executor *executor, fern_worker **out);
 FERN_API void fern_executor_start(fern_executor *executor, fern_worker *worker,
                                   fern_future *future);
@@ -695,19 +730,38 @@ FERN_API void fern_executor_queue(fern_executor *executor, fern_future *future);
 /* What would `take` say? 0: there is a worker; 1: queue it; -ESHUTDOWN. */
 FERN_API int fern_executor_full(const fern_executor *executor);
 
+/* Parks if `body` does. As if the future's run were `body(arg)`, submitted to
+   a synchronous executor; `options` and `out` are fern_spawn's. Returns what
+   submit does; the future is done if its body was called. */
+FERN_API int fern_executor_run(fern_executor *executor, fern_future *future, fern_body *body,
+                               void *arg, const fern_spawn_options *options, fern_thread **out);
+
 /* Refuse new futures from now on; cancel those that have not begun, if
-   `cancel_pending`. May be called again. Never parks. */
+   `cancel_pending`; else those whose time has not come are run when it has.
+   May be called again. Never parks. */
 FERN_API void fern_executor_shutdown(fern_executor *executor, bool cancel_pending);
 
-/* Parks. Wait until all futures are done and their workers idle. -EDEADLK
-   from inside one of them. */
+/* Parks. Wait until all futures are done, their workers idle, and what
+   fern_future_then was to call has been. -EDEADLK from inside one of them. */
 FERN_API int fern_executor_wait(fern_executor *executor, double deadline);
 
+/* Is the current thread in one of them? */
+FERN_API bool fern_executor_inside(const fern_executor *executor);
+
+/* A cheap look. Futures that were cancelled before their time count among the
+   submitted, those that were rejected do not: submitted = executed + cancelled
+   + running + backlog. Times are seconds: from the submission, or its time, to
+   the beginning; from there to the end. */
 typedef struct fern_executor_stats {
     size_t max_workers;
     size_t running;             /* futures that run, or will without waiting for another */
     size_t backlog;             /* the others */
     bool shut;
+    uint64_t submitted, executed;
+    uint64_t failures;          /* of the executed, those that failed or were killed */
+    uint64_t cancelled, rejected;
+    double run_time, average_run_time, max_run_time;        /* of the executed */
+    double queue_time, average_queue_time, max_queue_time;  /* of those that have begun */
 } fern_executor_stats;
 FERN_API void fern_executor_inspect(const fern_executor *executor,
                                     fern_executor_stats *stats);

@@ -12,6 +12,7 @@ struct lcrew {
     lfern *fern;
     lua_State *L;               /* who takes a worker right now, or NULL */
     lua_State *scratch;         /* for workers that an executor hires itself */
+    fern_executor *callbacks;   /* NULL before the first one, and after the end */
     const char *lost_file;      /* where the executor of a future that was lost */
     int lost_line, lost;        /* was made; how many were */
 };
@@ -229,6 +230,9 @@ void lcrew_close(lfern *fern, bool tell)
     fern_crew *crew = fern->crew->crew;
     fern->crew->crew = NULL;
     fern_crew_close(crew);
+    if (fern->crew->callbacks)
+        fern_executor_unref(fern->crew->callbacks);
+    fern->crew->callbacks = NULL;
     if (tell)
         tell_lost(fern->crew);
 }
@@ -242,11 +246,23 @@ int lcrew_take(lua_State *L, lfern *fern, fern_worker **out)
     return rc;
 }
 
-void lcrew_queue(lua_State *L, lfern *fern, fern_executor *executor, fern_future *future)
+void lcrew_enter(lua_State *L, lfern *fern)
 {
-    fern->crew->L = L;
-    fern_executor_queue(executor, future);
+    if (fern->crew)
+        fern->crew->L = L;
+}
+
+void lcrew_leave(lfern *fern)
+{
+    if (fern->crew)
+        fern->crew->L = NULL;
+}
+
+lua_State *lcrew_caller(lfern *fern)
+{
+    lua_State *L = fern->crew->L;
     fern->crew->L = NULL;
+    return L;
 }
 
 int lcrew_take_from(lua_State *L, lfern *fern, fern_executor *executor, fern_worker **out)
@@ -255,6 +271,30 @@ int lcrew_take_from(lua_State *L, lfern *fern, fern_executor *executor, fern_wor
     int rc = fern_executor_take(executor, out);
     fern->crew->L = NULL;
     return rc;
+}
+
+/* Not at the end, when all that was not begun is told of. */
+static void callback_lost(fern_executor *executor)
+{
+    lfern *fern = fern_executor_arg(executor);
+    if (fern->closing)
+        return;
+    lua_pushliteral(fern->crew->scratch, "not enough memory");     /* allocates nothing: Lua has it */
+    lfern_report(fern->crew->scratch, fern, NULL, NULL);
+}
+
+fern_executor *lcrew_callbacks(lua_State *L, lfern *fern)
+{
+    fern_executor_options options = {
+        .crew = lcrew_open(L, fern), .max_workers = SIZE_MAX,
+        .dropped = lfuture_dropped, .lost = callback_lost, .arg = fern,
+    };
+    if (fern->crew->callbacks)
+        return fern->crew->callbacks;
+    int rc = fern_executor_new(&options, &fern->crew->callbacks);
+    if (rc < 0)
+        lfern_raise(L, rc);
+    return fern->crew->callbacks;
 }
 
 /* ---- jobs ---- */

@@ -13,12 +13,18 @@
 LFERN_PRIVATE fern_crew *lcrew_open(lua_State *L, lfern *fern);
 LFERN_PRIVATE int lcrew_take(lua_State *L, lfern *fern, fern_worker **out);
 
-/* The same from an executor; or by it, for a future that is queued. */
+/* The same from an executor. */
 LFERN_PRIVATE int lcrew_take_from(lua_State *L, lfern *fern, fern_executor *executor,
                                   fern_worker **out);
 
-LFERN_PRIVATE void lcrew_queue(lua_State *L, lfern *fern, fern_executor *executor,
-                               fern_future *future);
+/* Around what makes the core call the host by itself, if need be: for a worker,
+   or to ask check_and_reject. The latter takes L, and leaves none. */
+LFERN_PRIVATE void lcrew_enter(lua_State *L, lfern *fern);
+LFERN_PRIVATE void lcrew_leave(lfern *fern);
+LFERN_PRIVATE lua_State *lcrew_caller(lfern *fern);
+
+/* The executor that runs what add_done_callback was given. May raise. */
+LFERN_PRIVATE fern_executor *lcrew_callbacks(lua_State *L, lfern *fern);
 
 /* A function that was submitted to an executor made there will never run. */
 LFERN_PRIVATE void lcrew_lost(lfern *fern, const char *file, int line);
@@ -70,8 +76,19 @@ LFERN_PRIVATE lfuture *lfuture_new(lua_State *L, lfern *fern, int values);
    below it: make it ready to be queued. May raise for want of memory. */
 LFERN_PRIVATE void lfuture_prepare(lua_State *L, lfern *fern, lfuture *self, int first);
 
-/* For fern_executor_options. */
+/* For fern_executor_options; and the same of one that was prepared in vain. */
 LFERN_PRIVATE void lfuture_dropped(fern_future *future);
+LFERN_PRIVATE void lfuture_unprepare(lfern *fern, lfuture *self);
+
+/* A future that was prepared keeps its executor's object in the user value after
+   function and arguments: push future and object. It was refused, with the
+   reason on the top of the box: the thread ends with that, and so the future.
+   Returns `rc`, for that thread. */
+LFERN_PRIVATE void lfuture_push_kept(lua_State *L, const lfuture *self);
+LFERN_PRIVATE int lfuture_refuse(lthread *box, lfuture *self, int rc);
+
+/* The future is on the top; the thread at `index` has run for it, and ended. */
+LFERN_PRIVATE void lfuture_take(lua_State *L, lfuture *self, int index);
 
 /* Anything Lua that needs a stack of its own for a moment; never to be parked
    on. Exists once there is an executor. */

@@ -1,24 +1,18 @@
 /* SPDX-License-Identifier: MIT
    lexecutor: fern.executor: functions submitted to at most so many workers,
-   their results in futures. executor:map is in lua/fern/executor.lua. */
-#include "lcrew.h"
+   their results in futures. How they get there is in lsubmit.c, executor:map
+   in lua/fern/executor.lua. */
+#include "lexecutor.h"
 
 #include <errno.h>
-#include <string.h>
 
 #define LEXECUTOR "fern.executor"
 
 enum { DEFAULT_WORKERS = 1000 };
 
-typedef struct lexecutor {
-    const void *mark;
-    fern_executor *executor;
-    lfern *fern;
-} lexecutor;
-
 static const char mark = 0;
 
-static lexecutor *check_executor(lua_State *L, int arg)
+lexecutor *lexecutor_check(lua_State *L, int arg)
 {
     lexecutor *self = lcrew_marked(L, arg, sizeof *self, &mark);
     if (!self)
@@ -27,73 +21,66 @@ static lexecutor *check_executor(lua_State *L, int arg)
     return self;
 }
 
-static lexecutor *check_open(lua_State *L, int arg)
+lexecutor *lexecutor_check_open(lua_State *L, int arg)
 {
-    lexecutor *self = check_executor(L, arg);
+    lexecutor *self = lexecutor_check(L, arg);
     if (!self->fern->hub)
         luaL_error(L, "fern is closed");
     return self;
 }
 
-/* ---- methods ---- */
+/* ---- looking at it ---- */
 
-static _Noreturn void raise_refusal(lua_State *L, int rc)
+static int executor_alive(lua_State *L)
 {
-    if (rc == -ESHUTDOWN)
-        luaL_error(L, "the executor is shut down");
-    lfern_raise(L, rc);
-}
-
-/* L: self, function, arguments..., future. Leaves only the future; or returns
-   false, with nothing done, if all workers are busy. */
-static bool start(lua_State *L, lexecutor *self, lfuture *future)
-{
-    fern_worker *worker;
-    int rc = lcrew_take_from(L, self->fern, self->executor, &worker);
-    if (rc < 0)
-        raise_refusal(L, rc);
-    if (rc == 0)
-        return false;
-    lthread *box = lcrew_box(worker);
-    int count = lua_gettop(L) - 2;
-    if (!lua_checkstack(box->L, count + 1 + LUA_MINSTACK)) {
-        fern_executor_untake(self->executor, worker);
-        luaL_error(L, "too many arguments");
-    }
-    fern_executor *executor = self->executor;
-    lua_pushvalue(L, -1);
-    lua_xmove(L, box->L, 1);
-    lua_replace(L, 1);          /* nothing that follows collects self */
-    lua_xmove(L, box->L, count);
-    fern_executor_start(executor, worker, &future->core);
-    return true;
-}
-
-static int executor_submit(lua_State *L)
-{
-    lexecutor *self = check_open(L, 1);
-    lfern_function(L, 2);
-    int full = fern_executor_full(self->executor);
-    if (full < 0)
-        raise_refusal(L, full);
-    if (!full) {
-        lfuture *future = lfuture_new(L, self->fern, 1);
-        if (start(L, self, future))
-            return 1;
-        lua_pop(L, 1);
-    }
-    lfuture *future = lfuture_new(L, self->fern, lua_gettop(L) - 1);
-    lfuture_prepare(L, self->fern, future, 2);
-    lcrew_queue(L, self->fern, self->executor, &future->core);
+    lua_pushboolean(L, fern_executor_full(lexecutor_check(L, 1)->executor) >= 0);
     return 1;
 }
 
-/* Does it refuse new work? For executor:map. */
-static int executor_is_shut(lua_State *L)
+static void set_count(lua_State *L, const char *name, uint64_t count)
 {
-    lua_pushboolean(L, fern_executor_full(check_open(L, 1)->executor) == -ESHUTDOWN);
+    lua_pushinteger(L, (lua_Integer)count);
+    lua_setfield(L, -2, name);
+}
+
+static void set_time(lua_State *L, const char *name, double seconds)
+{
+    lua_pushnumber(L, seconds);
+    lua_setfield(L, -2, name);
+}
+
+static int executor_statistics(lua_State *L)
+{
+    fern_executor_stats stats;
+    fern_executor_inspect(lexecutor_check(L, 1)->executor, &stats);
+    lua_createtable(L, 0, 13);
+    set_count(L, "submitted", stats.submitted);
+    set_count(L, "executed", stats.executed);
+    set_count(L, "failures", stats.failures);
+    set_count(L, "cancelled", stats.cancelled);
+    set_count(L, "rejected", stats.rejected);
+    set_count(L, "running", stats.running);
+    set_count(L, "waiting", stats.backlog);
+    set_time(L, "run_time", stats.run_time);
+    set_time(L, "average_run_time", stats.average_run_time);
+    set_time(L, "max_run_time", stats.max_run_time);
+    set_time(L, "queue_time", stats.queue_time);
+    set_time(L, "average_queue_time", stats.average_queue_time);
+    set_time(L, "max_queue_time", stats.max_queue_time);
     return 1;
 }
+
+static int executor_tostring(lua_State *L)
+{
+    fern_executor_stats stats;
+    fern_executor_inspect(lexecutor_check(L, 1)->executor, &stats);
+    lua_pushfstring(L, "fern.executor (%s%I of %I running, %I in the backlog)",
+                    stats.shut ? "shut down, " : "", (LUAI_UACINT)stats.running,
+                    (LUAI_UACINT)stats.max_workers, (LUAI_UACINT)stats.backlog);
+    return 1;
+}
+
+/* ---- its end ---- */
 
 static bool field_is(lua_State *L, const char *name, bool otherwise)
 {
@@ -138,23 +125,27 @@ static int shut_down(lua_State *L, lexecutor *self, struct shutdown how)
     return rc;
 }
 
+static const char inside[] = "a function that the executor runs waits for the executor";
+
 static int executor_shutdown(lua_State *L)
 {
-    lexecutor *self = check_open(L, 1);
+    lexecutor *self = lexecutor_check_open(L, 1);
     int rc = shut_down(L, self, check_shutdown(L));
-    if (rc != -EDEADLK || fern_current() == fern_hub_main(self->fern->hub))
+    if (rc != -EDEADLK || !fern_executor_inside(self->executor))
         return lfern_result(L, rc);
     lua_pushnil(L);
-    lua_pushliteral(L, "a function that the executor runs waits for the executor");
+    lua_pushstring(L, inside);
     lua_pushstring(L, fern_error_name(rc));
     return 3;
 }
 
 static int executor_close(lua_State *L)
 {
-    lexecutor *self = check_open(L, 1);
+    lexecutor *self = lexecutor_check_open(L, 1);
     struct shutdown how = { .wait = true, .deadline = FERN_NEVER };
     int rc = shut_down(L, self, how);
+    if (rc == -EDEADLK && fern_executor_inside(self->executor))
+        return luaL_error(L, "%s", inside);
     if (rc < 0)
         lfern_raise(L, rc);
     return 0;
@@ -169,16 +160,6 @@ static int executor_gc(lua_State *L)
     return 0;
 }
 
-static int executor_tostring(lua_State *L)
-{
-    fern_executor_stats stats;
-    fern_executor_inspect(check_executor(L, 1)->executor, &stats);
-    lua_pushfstring(L, "fern.executor (%s%I of %I running, %I in the backlog)",
-                    stats.shut ? "shut down, " : "", (LUAI_UACINT)stats.running,
-                    (LUAI_UACINT)stats.max_workers, (LUAI_UACINT)stats.backlog);
-    return 1;
-}
-
 /* ---- constructor ---- */
 
 static void on_lost(fern_executor *executor)
@@ -188,31 +169,57 @@ static void on_lost(fern_executor *executor)
     lcrew_lost(fern_executor_arg(executor), file, line);
 }
 
-static size_t check_max_workers(lua_State *L)
+/* The settings at 1, pushed: max_workers, check_and_reject, synchronous. */
+static void push_settings(lua_State *L)
 {
-    static const char *const names[] = { "max_workers", NULL };
-    if (lua_isnoneornil(L, 1))
-        return DEFAULT_WORKERS;
-    luaL_checktype(L, 1, LUA_TTABLE);
-    lfern_options(L, 1, names);
-    lua_getfield(L, 1, "max_workers");
-    return lfern_option_size(L, "max_workers", 1, DEFAULT_WORKERS);
+    static const char *const names[] = { "max_workers", "check_and_reject", "synchronous", NULL };
+    lua_settop(L, 1);
+    if (!lua_isnil(L, 1)) {
+        luaL_checktype(L, 1, LUA_TTABLE);
+        lfern_options(L, 1, names);
+    }
+    for (int i = 0; names[i]; i++)
+        if (lua_isnil(L, 1))
+            lua_pushnil(L);
+        else
+            lua_getfield(L, 1, names[i]);
+}
+
+static void check_settings(lua_State *L, fern_executor_options *options, lexecutor *self)
+{
+    push_settings(L);
+    self->synchronous = lua_toboolean(L, -1);
+    if (!lua_isnil(L, -1) && !lua_isboolean(L, -1))
+        luaL_error(L, "bad option 'synchronous' (a boolean expected)");
+    lua_pop(L, 1);
+    lfern_option_function(L, "check_and_reject");
+    self->asks = !lua_isnil(L, -1);
+    lua_pushvalue(L, -2);
+    options->max_workers = lfern_option_size(L, "max_workers", 1, DEFAULT_WORKERS);
+    options->check = self->asks ? lsubmit_ask : NULL;
+    lua_pop(L, 1);
 }
 
 static int new_executor(lua_State *L)
 {
-    size_t max_workers = check_max_workers(L);
-    lfern *fern = lfern_open(L);
-    fern_crew *crew = lcrew_open(L, fern);
+    lexecutor settings = { .mark = &mark };
+    fern_executor_options options = { .dropped = lfuture_dropped, .lost = on_lost };
     fern_spawn_options place = { 0 };
-    lthread_place(L, fern, 1, &place);  /* that of each submit costs a fifth of it */
-    lexecutor *self = lua_newuserdatauv(L, sizeof *self, 0);
-    *self = (lexecutor){ .mark = &mark, .fern = fern };
+    check_settings(L, &options, &settings);
+    settings.fern = options.arg = lfern_open(L);
+    options.crew = lcrew_open(L, settings.fern);
+    lthread_place(L, settings.fern, 1, &place);  /* that of each submit costs a fifth of it */
+    options.file = place.file;
+    options.line = place.line;
+    lexecutor *self = lua_newuserdatauv(L, sizeof *self, settings.asks ? LEXECUTOR_REJECTED : 0);
+    *self = settings;
     luaL_setmetatable(L, LEXECUTOR);
-    fern_executor_options options = {
-        .crew = crew, .max_workers = max_workers, .file = place.file, .line = place.line,
-        .dropped = lfuture_dropped, .lost = on_lost, .arg = fern,
-    };
+    if (settings.asks) {
+        lua_pushvalue(L, -2);
+        lua_setiuservalue(L, -2, LEXECUTOR_CHECK);
+        lua_pushliteral(L, "the submission was rejected");
+        lua_setiuservalue(L, -2, LEXECUTOR_REJECTED);
+    }
     int rc = fern_executor_new(&options, &self->executor);
     if (rc < 0)
         lfern_raise(L, rc);
@@ -222,14 +229,14 @@ static int new_executor(lua_State *L)
 void lexecutor_open(lua_State *L)
 {
     static const luaL_Reg methods[] = {
-        { "submit", executor_submit }, { "shutdown", executor_shutdown },
+        { "submit", lsubmit }, { "submit_after", lsubmit_after },
+        { "statistics", executor_statistics }, { "alive", executor_alive },
+        { "shutdown", executor_shutdown },
         { "__close", executor_close }, { "__gc", executor_gc },
         { "__tostring", executor_tostring }, { NULL, NULL },
     };
     lua_pushcfunction(L, new_executor);
     lua_setfield(L, -2, "executor");
-    lua_pushcfunction(L, executor_is_shut);
-    lua_setfield(L, -2, "is_shut");
     if (luaL_newmetatable(L, LEXECUTOR)) {
         luaL_setfuncs(L, methods, 0);
         lua_pushvalue(L, -1);

@@ -54,45 +54,79 @@ void lfuture_prepare(lua_State *L, lfern *fern, lfuture *self, int first)
     self->slot = lfern_anchor(L, fern);
 }
 
+/* Forget what was queued; the future is at `index`. */
+static void release(lua_State *L, lfern *fern, lfuture *self, int index)
+{
+    for (int i = 1; i <= self->values; i++) {
+        lua_pushnil(L);
+        lua_setiuservalue(L, index, i);
+    }
+    lfern_unanchor(L, fern, self->slot);
+    self->slot = self->values = 0;
+}
+
 /* Push what was queued: the future, function and arguments. L has room. */
 static void fetch(lua_State *L, lfuture *self)
 {
     lua_rawgeti(L, LUA_REGISTRYINDEX, self->slot);
     int index = lua_gettop(L);
-    for (int i = 1; i <= self->values; i++) {
+    for (int i = 1; i <= self->values; i++)
         lua_getiuservalue(L, index, i);
-        lua_pushnil(L);
-        lua_setiuservalue(L, index, i);
-    }
-    lfern_unanchor(L, fern_of(self), self->slot);
-    self->slot = self->values = 0;
+    release(L, fern_of(self), self, index);
+}
+
+void lfuture_unprepare(lfern *fern, lfuture *self)
+{
+    lua_State *L = lcrew_scratch(fern);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, self->slot);
+    release(L, fern, self, lua_gettop(L));
+    lua_pop(L, 1);
 }
 
 void lfuture_dropped(fern_future *future)
 {
     lfuture *self = (lfuture *)future;
-    lfern *fern = fern_of(self);
-    lua_State *L = lcrew_scratch(fern);
+    lfuture_unprepare(fern_of(self), self);
+}
+
+/* ---- refused when its time has come ---- */
+
+void lfuture_push_kept(lua_State *L, const lfuture *self)
+{
     lua_rawgeti(L, LUA_REGISTRYINDEX, self->slot);
-    for (int i = 1; i <= self->values; i++) {
-        lua_pushnil(L);
-        lua_setiuservalue(L, -2, i);
+    lua_getiuservalue(L, -1, self->values + 1);
+}
+
+int lfuture_refuse(lthread *box, lfuture *self, int rc)
+{
+    lua_State *L = box->L;
+    if (self->slot) {           /* it was not cancelled meanwhile */
+        lua_rawgeti(L, LUA_REGISTRYINDEX, self->slot);
+        release(L, box->fern, self, lua_gettop(L));
+        lthread_push(L, box);
+        lua_setiuservalue(L, -2, 1);
+        lua_pop(L, 1);
     }
-    lfern_unanchor(L, fern, self->slot);
-    lua_pop(L, 1);
-    self->slot = self->values = 0;
+    (void)lcrew_failed(box);
+    return rc;
 }
 
 /* ---- running ---- */
 
-/* Lua, under pcall: values -> a table of them. */
+/* The values above `base` become a table of them. */
+static void pack_above(lua_State *L, int base)
+{
+    int count = lua_gettop(L) - base;
+    lua_createtable(L, count, 0);
+    lua_insert(L, base + 1);
+    for (int i = count; i >= 1; i--)
+        lua_rawseti(L, base + 1, i);
+}
+
+/* Lua, under pcall. */
 static int pack(lua_State *L)
 {
-    int count = lua_gettop(L);
-    lua_createtable(L, count, 0);
-    lua_insert(L, 1);
-    for (int i = count; i >= 1; i--)
-        lua_rawseti(L, 1, i);
+    pack_above(L, 0);
     return 1;
 }
 
@@ -159,6 +193,22 @@ static int run(fern_future *future, void *data)
     if (status == LUA_OK)
         status = keep_results(L, self);
     return status == LUA_OK ? 0 : fail(L, box);
+}
+
+/* Run on the spot: results or error are in the box at `index`. */
+void lfuture_take(lua_State *L, lfuture *self, int index)
+{
+    int top = lua_gettop(L);
+    bool failed = self->core.result < 0;
+    self->values = failed ? 0 : lthread_results(L, lua_touserdata(L, index));
+    if (failed)
+        lua_pushvalue(L, index);
+    if (self->values > 1) {
+        pack_above(L, top);
+        self->slot = PACKED;
+    }
+    if (lua_gettop(L) > top)
+        lua_setiuservalue(L, top, 1);
 }
 
 /* ---- methods ---- */
@@ -237,9 +287,52 @@ static int future_join(lua_State *L)
     return 2;
 }
 
+/* nil of one that has a result; why another has none. */
+static int future_exception(lua_State *L)
+{
+    lfuture *self = check_future(L, 1);
+    int rc = wait_for(L, self);
+    if (lfern_own_timeout(rc))
+        lfern_raise_timeout(L);
+    if (rc < 0)
+        lfern_raise(L, rc);
+    if (self->core.result >= 0)
+        lua_pushnil(L);
+    else
+        push_reason(L, self);
+    return 1;
+}
+
+/* The callback is a function like those that are submitted, and the future its
+   argument. */
+static int future_add_done_callback(lua_State *L)
+{
+    lfuture *self = check_future(L, 1);
+    lfern_function(L, 2);
+    lfern *fern = lfern_open(L);
+    fern_executor *callbacks = lcrew_callbacks(L, fern);
+    lua_settop(L, 2);
+    lua_pushvalue(L, 1);
+    lfuture *call = lfuture_new(L, fern, 2);
+    lfuture_prepare(L, fern, call, 2);
+    lcrew_enter(L, fern);
+    int rc = fern_future_then(&self->core, callbacks, &call->core);
+    lcrew_leave(fern);
+    if (rc == 0)
+        return 0;
+    lfuture_unprepare(fern, call);
+    lfern_raise(L, rc);
+}
+
 static int future_cancel(lua_State *L)
 {
-    lua_pushboolean(L, fern_future_cancel(&check_future(L, 1)->core));
+    lfuture *self = check_future(L, 1);
+    lfern *fern = fern_future_done(&self->core) ? NULL : fern_of(self);
+    if (fern)
+        lcrew_enter(L, fern);
+    lua_pushboolean(L, fern_future_cancel(&self->core));
+    if (fern)
+        lcrew_leave(fern);
     return 1;
 }
 
@@ -289,7 +382,9 @@ void lfuture_open(lua_State *L)
 {
     static const lselect_kind kind = { source };
     static const luaL_Reg methods[] = {
-        { "result", future_result }, { "join", future_join }, { "cancel", future_cancel },
+        { "result", future_result }, { "join", future_join },
+        { "exception", future_exception }, { "cancel", future_cancel },
+        { "add_done_callback", future_add_done_callback },
         { "done", future_done }, { "cancelled", future_cancelled },
         { "running", future_running }, { "__tostring", future_tostring }, { NULL, NULL },
     };

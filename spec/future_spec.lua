@@ -218,6 +218,160 @@ describe("a future", function()
     assert.truthy(said and said:find("finalizer"))
   end)
 
+  it("gives its error as a value, and nil of a success", function()
+    local err = {}
+    assert.is_nil(executor:submit(nap, "fine"):exception())
+    assert.same({ n = 1 }, table.pack(executor:submit(nap):exception(10)))
+    local failed = executor:submit(function() nap() error(err) end)
+    assert.equal(err, failed:exception())
+    assert.equal(err, failed:exception(0))
+    local blockers = { executor:submit(nap), executor:submit(nap) }
+    local cancelled = executor:submit(nap)
+    support.fails_with("timeout", cancelled.exception, cancelled, 0)
+    cancelled:cancel()
+    assert.equal("ECANCELED", cancelled:exception().code)
+    assert.equal("ECANCELED", fern.timeout(0.001, cancelled.exception, cancelled).code)
+    for _, f in ipairs(blockers) do f:result() end
+  end)
+
+  it("calls its callbacks once, in order, with itself, in a green thread", function()
+    local future, log, note = executor:submit(nap, "value"), support.new_log()
+    for i = 1, 3 do
+      future:add_done_callback(function(...)
+        assert.equal(future, ...)
+        assert.equal(1, select("#", ...))
+        assert.is_truthy(fern.current())
+        note(i, future:result(0))
+      end)
+    end
+    assert.equal("value", future:result())
+    let_run()
+    assert.same({ "1 value", "2 value", "3 value" }, log)
+  end)
+
+  it("calls a callback that comes late soon after add_done_callback returns", function()
+    local future, called = executor:submit(nap), 0
+    future:result()
+    for _ = 1, 2 do future:add_done_callback(function() called = called + 1 end) end
+    assert.equal(0, called)
+    let_run()
+    assert.equal(2, called)
+  end)
+
+  it("keeps its callbacks apart: one that fails, parks or is killed holds up nobody", function()
+    local heard, called, open = {}, {}, false
+    fern.on_error(function(err) heard[#heard + 1] = err end)
+    local future = executor:submit(nap)
+    future:add_done_callback(function() error("first", 0) end)
+    future:add_done_callback(function()
+      while not open do fern.sleep(0.001) end
+      called[#called + 1] = "slept"
+    end)
+    future:add_done_callback(function() fern.current():kill() fern.sleep(100) end)
+    future:add_done_callback(function() called[#called + 1] = "last" end)
+    future:result()
+    let_run()
+    assert.same({ "last" }, called)
+    open = true
+    executor:shutdown()
+    assert.same({ "last", "slept" }, called)
+    local limit = fern.now() + 5
+    while #heard == 0 and fern.now() < limit do fern.sleep(0.05) end
+    assert.same({ "first" }, heard)
+  end)
+
+  it("calls its callbacks whichever way it ends", function()
+    local log, note = support.new_log()
+    local blockers = { executor:submit(nap), executor:submit(nap) }
+    local cancelled, failed = executor:submit(nap), executor:submit(error, "no", 0)
+    local later = executor:submit_after(100, nap)
+    cancelled:add_done_callback(function(f) note("cancelled", tostring(f:cancelled())) end)
+    failed:add_done_callback(function(f) note("failed", f:exception()) end)
+    later:add_done_callback(function(f) note("later", tostring(f:cancelled())) end)
+    cancelled:cancel()
+    let_run()
+    assert.same({ "cancelled true" }, log)
+    for _, f in ipairs(blockers) do f:result() end
+    failed:join()
+    let_run()
+    later:cancel()
+    executor:shutdown()
+    assert.same({ "cancelled true", "failed no", "later true" }, log)
+  end)
+
+  it("has its callbacks called before shutdown returns, but not by one of them", function()
+    local log, note = support.new_log()
+    for i = 1, 300 do
+      executor:submit(nap):add_done_callback(function() nap() note(i) end)
+    end
+    executor:submit(nap):add_done_callback(function()
+      note(select(3, executor:shutdown()))
+    end)
+    assert.equal(true, executor:shutdown())
+    assert.equal(301, #log)
+    table.sort(log)
+    assert.equal("EDEADLK", log[301])
+  end)
+
+  it("lets a callback submit, cancel and add callbacks", function()
+    local log, note = support.new_log()
+    local future = executor:submit(nap)
+    future:add_done_callback(function(f)
+      local second = executor:submit(nap, "second")
+      second:add_done_callback(function(s) note(s:result()) end)
+      f:add_done_callback(function() note("again") end)
+    end)
+    future:result()
+    let_run()
+    executor:shutdown()
+    assert.same({ "again", "second" }, log)
+  end)
+
+  it("bears many callbacks, on one future and on many", function()
+    local count, future = 0, executor:submit(nap)
+    local function add() count = count + 1 end
+    for _ = 1, support.MANY do future:add_done_callback(add) end
+    for _ = 1, support.MANY do executor:submit(type, 1):add_done_callback(add) end
+    executor:shutdown()
+    assert.equal(2 * support.MANY, count)
+  end)
+
+  it("lets go of its callbacks once they were called", function()
+    local kept = setmetatable({}, { __mode = "v" })
+    local future = executor:submit(nap)
+    do
+      local upvalue = {}
+      kept[1] = upvalue
+      future:add_done_callback(function() return upvalue end)
+    end
+    executor:shutdown()
+    collectgarbage()
+    collectgarbage()
+    assert.is_nil(kept[1])
+    assert.is_true(future:done())
+  end)
+
+  it("may be dropped with callbacks to call", function()
+    local called
+    executor:submit(nap, 7):add_done_callback(function(f) called = f:result() end)
+    collectgarbage()
+    collectgarbage()
+    executor:shutdown()
+    assert.equal(7, called)
+  end)
+
+  it("wants something to call", function()
+    local future = executor:submit(nap)
+    for _, bad in ipairs { 42, "no", {}, true } do
+      support.fails_with("bad argument #1 to 'add_done_callback'", function() future:add_done_callback(bad) end)
+    end
+    support.fails_with("bad argument #1", function() future:add_done_callback() end)
+    local called
+    future:add_done_callback(setmetatable({}, { __call = function(_, f) called = f end }))
+    executor:shutdown()
+    assert.equal(future, called)
+  end)
+
   it("refuses what is no future", function()
     local future = executor:submit(nap)
     assert.has_error(function() future.result({}) end)

@@ -14,13 +14,20 @@ local function is_array(value)
   return type(value) == "table" and not callable(value)
 end
 
+-- What is rejected ends the map.
+local function submit(executor, ...)
+  local future, message = executor:submit(...)
+  if not future then error(message, 0) end
+  return future
+end
+
 local function submit_arrays(executor, futures, fn, ...)
   local arrays, shortest = { ... }, math.huge
   for _, array in ipairs(arrays) do shortest = math.min(shortest, #array) end
   for i = 1, shortest do
     local arguments = {}
     for k, array in ipairs(arrays) do arguments[k] = array[i] end
-    futures[i] = executor:submit(fn, table.unpack(arguments, 1, #arrays))
+    futures[i] = submit(executor, fn, table.unpack(arguments, 1, #arrays))
   end
 end
 
@@ -30,7 +37,7 @@ local function submit_iterator(executor, futures, fn, iterate, state, control, c
     local values = table.pack(iterate(state, control))
     control = values[1]
     if control == nil then return end
-    futures[#futures + 1] = executor:submit(fn, table.unpack(values, 1, values.n))
+    futures[#futures + 1] = submit(executor, fn, table.unpack(values, 1, values.n))
   end
 end
 
@@ -83,11 +90,11 @@ end
 -- Argument `number` of executor:map is fn.
 local function map(executor, timeout, number, fn, ...)
   if not callable(fn) then misuse(2, number, "function", fn) end
-  local submit = check_inputs(number + 1, ...)
+  local submit_all = check_inputs(number + 1, ...)
   local futures = setmetatable({ taken = 0 }, futures_meta)
   if timeout then futures.deadline = core.now() + timeout end
   local guard <close> = setmetatable({ futures = futures }, guard_meta)
-  submit(executor, futures, fn, ...)
+  submit_all(executor, futures, fn, ...)
   guard.futures = nil
   return function() return next_result(futures) end, nil, nil, futures
 end
@@ -105,11 +112,28 @@ local function check_timeout(options)
   return timeout
 end
 
+local function is_count(value)
+  return type(value) == "number" and value >= 0 and (value == math.huge or value % 1 == 0)
+end
+
+-- For check_and_reject: no more than `most` wait.
+function core.reject_when_reached(most)
+  if not is_count(most) then
+    error(("bad argument #1 to 'reject_when_reached' (a count of 0 or more expected, got %s)")
+      :format(type(most) == "number" and most or type(most)), 2)
+  end
+  return function(_, backlog)
+    if backlog >= most then
+      return ("the backlog of %d is not allowed to go beyond %d"):format(backlog, most)
+    end
+  end
+end
+
 function core.executor_methods.map(executor, ...)
   if getmetatable(executor) ~= core.executor_methods then
     error(("bad argument #1 to 'map' (fern.executor expected, got %s)"):format(type(executor)), 2)
   end
-  if core.is_shut(executor) then error("the executor is shut down", 2) end
+  if not executor:alive() then error("the executor is shut down", 2) end
   if is_array((...)) then
     return map(executor, check_timeout((...)), 2, select(2, ...))
   end

@@ -28,6 +28,7 @@ local fern = {
   lifo_queue = core.lifo_queue,
   priority_queue = core.priority_queue,
   executor = core.executor,
+  reject_when_reached = core.reject_when_reached,
   every = core.every,
   resources = core.resources,
 }

@@ -343,4 +343,320 @@ TEST(the_hubs_end_settles_everything)
     }
 }
 
+/* ---- who is asked ---- */
+
+static int asked, answer, refused_submissions;
+static size_t last_backlog;
+
+static int check(fern_executor *which, size_t backlog, fern_future *future)
+{
+    CHECK(which == executor);
+    CHECK(future);
+    asked++;
+    last_backlog = backlog;
+    return answer;
+}
+
+static void ask_with(int (*fn)(fern_executor *, size_t, fern_future *), size_t max_workers)
+{
+    open_executor(max_workers);
+    fern_executor_unref(executor);
+    fern_executor_options options = {
+        .crew = crew, .max_workers = max_workers, .check = fn,
+        .dropped = count_dropped, .lost = count_lost, .arg = &lost,
+    };
+    CHECK_EQUAL(fern_executor_new(&options, &executor), 0);
+    asked = answer = refused_submissions = 0;
+}
+
+static fern_executor_stats look(void)
+{
+    fern_executor_stats stats;
+    fern_executor_inspect(executor, &stats);
+    CHECK_EQUAL(stats.submitted, stats.executed + stats.cancelled + stats.running + stats.backlog);
+    return stats;
+}
+
+TEST(who_would_queue_is_asked_about)
+{
+    ask_with(check, 2);
+    CHECK_EQUAL(submit(0, quick), 0);
+    CHECK_EQUAL(submit(1, quick), 0);
+    CHECK_EQUAL(asked, 0);
+    CHECK_EQUAL(submit(2, quick), 0);
+    CHECK_EQUAL(last_backlog, 0);
+    answer = -EAGAIN;
+    CHECK_EQUAL(submit(3, quick), -EAGAIN);
+    CHECK_EQUAL(last_backlog, 1);
+    answer = -ENOSPC;
+    CHECK_EQUAL(submit(3, quick), -ENOSPC);
+    CHECK_EQUAL(look().rejected, 1);
+    CHECK_EQUAL(look().submitted, 3);
+    CHECK_EQUAL(futures[3].status, FERN_FUTURE_PENDING);
+    CHECK_EQUAL(fern_executor_wait(executor, FERN_NEVER), 0);
+    CHECK_EQUAL(ran, 3);
+    close_executor();
+}
+
+static int submit_more(fern_executor *which, size_t backlog, fern_future *future)
+{
+    (void)which;
+    (void)backlog;
+    (void)future;
+    asked++;
+    refused_submissions += submit(10, quick) != 0;
+    refused_submissions += submit(11, quick) != 0;
+    CHECK_EQUAL(fern_yield(), 0);
+    return 0;
+}
+
+TEST(what_is_submitted_while_asking_is_not_asked_about)
+{
+    ask_with(submit_more, 1);
+    CHECK_EQUAL(submit(0, slow), 0);
+    CHECK_EQUAL(submit(1, quick), 0);
+    CHECK_EQUAL(asked, 1);
+    CHECK_EQUAL(refused_submissions, 0);
+    CHECK_EQUAL(fern_executor_wait(executor, FERN_NEVER), 0);
+    CHECK_EQUAL(ran, 4);
+    CHECK_EQUAL(order[1], 10);
+    CHECK_EQUAL(order[3], 1);
+    close_executor();
+}
+
+static int shut_down(fern_executor *which, size_t backlog, fern_future *future)
+{
+    (void)backlog;
+    (void)future;
+    fern_executor_shutdown(which, true);
+    return 0;
+}
+
+TEST(whoever_is_asked_may_shut_down)
+{
+    ask_with(shut_down, 1);
+    CHECK_EQUAL(submit(0, quick), 0);
+    CHECK_EQUAL(submit(1, quick), -ESHUTDOWN);
+    CHECK_EQUAL(futures[0].status, FERN_FUTURE_CANCELLED);
+    CHECK_EQUAL(fern_executor_wait(executor, FERN_NEVER), 0);
+    close_executor();
+}
+
+/* ---- statistics ---- */
+
+TEST(statistics_of_nothing_are_zeros)
+{
+    open_executor(1);
+    fern_executor_stats stats = look();
+    CHECK_EQUAL(stats.submitted + stats.executed + stats.failures + stats.cancelled + stats.rejected, 0);
+    CHECK(stats.average_run_time == 0 && stats.average_queue_time == 0 && stats.max_run_time == 0);
+    close_executor();
+}
+
+TEST(statistics_count_and_measure)
+{
+    open_executor(1);
+    CHECK_EQUAL(submit(0, slow), 0);
+    CHECK_EQUAL(submit(1, fail), 0);
+    CHECK_EQUAL(submit(2, slow), 0);
+    CHECK_EQUAL(submit(3, quick), 0);
+    CHECK_EQUAL(fern_future_cancel(&futures[2]), 1);
+    CHECK_EQUAL(fern_executor_wait(executor, FERN_NEVER), 0);
+    fern_executor_stats stats = look();
+    CHECK_EQUAL(stats.submitted, 4);
+    CHECK_EQUAL(stats.executed, 3);
+    CHECK_EQUAL(stats.failures, 1);
+    CHECK_EQUAL(stats.cancelled, 1);
+    CHECK(stats.run_time >= 0.00199);
+    CHECK(stats.max_run_time >= 0.00199 && stats.max_run_time <= stats.run_time);
+    CHECK(stats.queue_time >= 2 * 0.00199);
+    CHECK(stats.max_queue_time >= 0.00199 && stats.max_queue_time <= stats.queue_time);
+    close_executor();
+}
+
+TEST(its_seconds_are_those_of_the_clock)
+{
+    open_executor(1);
+    double begin = fern_now();
+    CHECK_EQUAL(submit(0, slow), 0);
+    CHECK_EQUAL(fern_executor_wait(executor, FERN_NEVER), 0);
+    double passed = fern_now() - begin;
+    fern_executor_stats stats = look();
+    CHECK(stats.run_time + stats.queue_time <= passed * 1.01);
+    CHECK(stats.run_time >= 0.002 * 0.99);
+    close_executor();
+}
+
+/* ---- later ---- */
+
+static int submit_at(int i, double at, int (*run)(fern_future *, void *))
+{
+    fern_future_init(&futures[i], run);
+    return fern_executor_submit_after(executor, &futures[i], at);
+}
+
+TEST(later_ones_run_in_the_order_of_their_times)
+{
+    open_executor(1);
+    double at = fern_now() + 0.005;
+    CHECK_EQUAL(submit_at(0, at + 0.002, quick), 0);
+    CHECK_EQUAL(submit_at(1, at, quick), 0);
+    CHECK_EQUAL(submit_at(2, at, quick), 0);
+    CHECK_EQUAL(submit_at(3, 0, quick), 0);
+    CHECK_EQUAL(look().submitted, 0);
+    CHECK(fern_future_executor(&futures[0]) == executor);
+    CHECK_EQUAL(fern_executor_wait(executor, FERN_NEVER), 0);
+    static const int expected[] = { 3, 1, 2, 0 };
+    CHECK_EQUAL(ran, 4);
+    for (int i = 0; i < 4; i++)
+        CHECK_EQUAL(order[i], expected[i]);
+    CHECK_EQUAL(look().submitted, 4);
+    close_executor();
+}
+
+TEST(a_later_one_can_be_cancelled_and_its_storage_go)
+{
+    open_executor(1);
+    CHECK_EQUAL(submit_at(0, fern_now() + 100, quick), 0);
+    CHECK_EQUAL(submit_at(1, FERN_NEVER, quick), 0);
+    CHECK_EQUAL(fern_yield(), 0);
+    for (int i = 0; i < 2; i++) {
+        CHECK_EQUAL(fern_future_cancel(&futures[i]), 1);
+        memset(&futures[i], 0xa5, sizeof futures[i]);
+    }
+    CHECK_EQUAL(dropped, 2);
+    CHECK_EQUAL(fern_executor_wait(executor, FERN_NEVER), 0);
+    CHECK_EQUAL(look().cancelled, 2);
+    close_executor();
+}
+
+TEST(shutdown_waits_for_later_ones_or_cancels_them)
+{
+    open_executor(1);
+    CHECK_EQUAL(submit_at(0, fern_now() + 0.002, quick), 0);
+    fern_executor_shutdown(executor, false);
+    CHECK_EQUAL(submit_at(1, 0, quick), -ESHUTDOWN);
+    CHECK_EQUAL(fern_executor_wait(executor, 0), -ETIMEDOUT);
+    CHECK_EQUAL(fern_executor_wait(executor, FERN_NEVER), 0);
+    CHECK_EQUAL(ran, 1);
+    close_executor();
+
+    open_executor(1);
+    CHECK_EQUAL(submit_at(0, fern_now() + 100, quick), 0);
+    fern_executor_shutdown(executor, true);
+    CHECK_EQUAL(fern_executor_wait(executor, FERN_NEVER), 0);
+    CHECK_EQUAL(futures[0].status, FERN_FUTURE_CANCELLED);
+    close_executor();
+}
+
+static int check_late(fern_executor *which, size_t backlog, fern_future *future)
+{
+    check(which, backlog, future);
+    CHECK(fern_worker_current());
+    fern_thread_observe(fern_current());
+    int rc = fern_sleep(fern_now() + 0.001);
+    return rc < 0 ? rc : answer;
+}
+
+TEST(a_later_one_that_is_rejected_has_failed)
+{
+    ask_with(check_late, 1);
+    answer = -EAGAIN;
+    CHECK_EQUAL(submit(0, forever), 0);
+    CHECK_EQUAL(submit_at(1, 0, quick), 0);
+    CHECK_EQUAL(submit_at(2, 0, quick), 0);
+    CHECK_EQUAL(fern_future_wait(&futures[1], FERN_NEVER), 0);
+    CHECK_EQUAL(futures[1].status, FERN_FUTURE_DONE);
+    CHECK_EQUAL(futures[1].result, -EAGAIN);
+    CHECK_EQUAL(fern_future_wait(&futures[2], FERN_NEVER), 0);
+    CHECK_EQUAL(futures[2].result, -EAGAIN);
+    CHECK_EQUAL(look().rejected, 2);
+    CHECK_EQUAL(look().submitted, 1);
+    close_executor();
+}
+
+TEST(a_later_one_can_be_cancelled_while_it_is_asked_about)
+{
+    ask_with(check_late, 1);
+    CHECK_EQUAL(submit(0, slow), 0);
+    CHECK_EQUAL(submit_at(1, 0, quick), 0);
+    while (asked == 0)
+        CHECK_EQUAL(fern_yield(), 0);
+    CHECK_EQUAL(fern_future_cancel(&futures[1]), 1);
+    memset(&futures[1], 0xa5, sizeof futures[1]);
+    CHECK_EQUAL(fern_executor_wait(executor, FERN_NEVER), 0);
+    CHECK_EQUAL(ran, 1);
+    close_executor();
+}
+
+TEST(the_hubs_end_settles_later_ones)
+{
+    open_executor(1);
+    CHECK_EQUAL(submit_at(0, fern_now() + 100, quick), 0);
+    CHECK_EQUAL(submit_at(1, FERN_NEVER, quick), 0);
+    CHECK_EQUAL(fern_yield(), 0);
+    close_executor();
+    CHECK_EQUAL(lost, 2);
+    for (int i = 0; i < 2; i++)
+        CHECK_EQUAL(futures[i].status, FERN_FUTURE_CANCELLED);
+}
+
+TEST(a_hub_that_abandons_everybody_leaves_no_timer)
+{
+    open_executor(1);
+    CHECK_EQUAL(submit_at(0, fern_now() + 100, quick), 0);
+    CHECK_EQUAL(fern_yield(), 0);
+    CHECK(fern_hub_close(hub, 0) > 0);
+    CHECK_EQUAL(fern_hub_open(NULL, &hub), 0);
+    CHECK_EQUAL(fern_future_cancel(&futures[0]), 1);
+    CHECK_EQUAL(submit_at(1, 0, quick), -ESHUTDOWN);
+    CHECK_EQUAL(submit(1, quick), -ESHUTDOWN);
+    fern_crew_close(crew);
+    fern_executor_unref(executor);
+    CHECK_EQUAL(fern_hub_close(hub, fern_now() + 5), 0);
+}
+
+TEST(it_lives_until_its_last_later_one_is_done)
+{
+    open_executor(1);
+    CHECK_EQUAL(submit_at(0, fern_now() + 0.002, quick), 0);
+    fern_executor_unref(executor);
+    CHECK_EQUAL(fern_hub_waitall(hub, FERN_NEVER), 0);
+    CHECK_EQUAL(ran, 1);
+    fern_crew_close(crew);
+    CHECK_EQUAL(fern_hub_close(hub, fern_now() + 5), 0);
+}
+
+/* ---- synchronous ---- */
+
+static int note_thread(fern_future *future, void *data)
+{
+    *(fern_thread **)data = fern_current();
+    CHECK_EQUAL(fern_executor_wait(executor, FERN_NEVER), -EDEADLK);
+    CHECK(fern_executor_inside(executor));
+    order[ran++] = (int)(future - futures);
+    return 3;
+}
+
+TEST(a_synchronous_one_has_run_its_future_when_submit_returns)
+{
+    fern_thread *thread = NULL;
+    open_executor(1);
+    fern_executor_unref(executor);
+    fern_executor_options options = { .crew = crew, .max_workers = 1, .synchronous = true };
+    CHECK_EQUAL(fern_executor_new(&options, &executor), 0);
+    fern_thread_adopt(fern_current(), NULL, &thread);
+    CHECK_EQUAL(submit(0, note_thread), 0);
+    CHECK(thread == fern_current());
+    CHECK_EQUAL(ran, 1);
+    CHECK_EQUAL(futures[0].status, FERN_FUTURE_DONE);
+    CHECK_EQUAL(futures[0].result, 3);
+    CHECK_EQUAL(look().executed, 1);
+    CHECK(!fern_executor_inside(executor));
+    CHECK_EQUAL(fern_executor_wait(executor, FERN_NEVER), 0);
+    fern_executor_shutdown(executor, false);
+    CHECK_EQUAL(submit(1, note_thread), -ESHUTDOWN);
+    close_executor();
+}
+
 TEST_MAIN

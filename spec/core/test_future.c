@@ -155,4 +155,153 @@ TEST(its_storage_may_go_once_it_is_done)
     close_executor();
 }
 
+/* ---- what is called when it is done ---- */
+
+static int note_call(fern_future *future, void *data)
+{
+    (void)future;
+    (void)data;
+    strcat(trace, "c");
+    return 0;
+}
+
+static int nap_call(fern_future *future, void *data)
+{
+    int rc = fern_sleep(fern_now() + 0.002);
+    return rc < 0 ? rc : note_call(future, data);
+}
+
+static fern_executor *open_calls(void)
+{
+    fern_executor_options options = { .crew = crew, .max_workers = SIZE_MAX };
+    fern_executor *calls = NULL;
+    CHECK_EQUAL(fern_executor_new(&options, &calls), 0);
+    return calls;
+}
+
+TEST(what_follows_is_called_once_and_waited_for)
+{
+    fern_future future, calls[3];
+    open_executor();
+    fern_executor *runner = open_calls();
+    fern_future_init(&future, slow);
+    CHECK_EQUAL(fern_executor_submit(executor, &future), 0);
+    for (int i = 0; i < 2; i++) {
+        fern_future_init(&calls[i], nap_call);
+        CHECK_EQUAL(fern_future_then(&future, runner, &calls[i]), 0);
+    }
+    CHECK_EQUAL(fern_executor_wait(executor, FERN_NEVER), 0);
+    CHECK_STRING(trace, "cc");
+    fern_future_init(&calls[2], note_call);
+    CHECK_EQUAL(fern_future_then(&future, runner, &calls[2]), 0);
+    CHECK_STRING(trace, "cc");
+    CHECK_EQUAL(fern_executor_wait(runner, FERN_NEVER), 0);
+    CHECK_STRING(trace, "ccc");
+    fern_executor_unref(runner);
+    close_executor();
+}
+
+TEST(what_follows_may_run_on_the_same_executor)
+{
+    fern_future future, call, last;
+    open_executor();
+    fern_future_init(&future, slow);
+    fern_future_init(&call, note_call);
+    fern_future_init(&last, note_call);
+    CHECK_EQUAL(fern_executor_submit(executor, &future), 0);
+    CHECK_EQUAL(fern_future_then(&future, executor, &call), 0);
+    CHECK_EQUAL(fern_future_then(&call, executor, &last), 0);
+    fern_executor_shutdown(executor, false);
+    CHECK_EQUAL(fern_executor_wait(executor, FERN_NEVER), 0);
+    CHECK_STRING(trace, "cc");
+    CHECK_EQUAL(fern_future_then(&future, executor, &call), -ESHUTDOWN);
+    close_executor();
+}
+
+TEST(a_cancelled_one_is_followed_too)
+{
+    fern_future future, call;
+    open_executor();
+    fern_executor *runner = open_calls();
+    fern_future_init(&future, slow);
+    fern_future_init(&call, note_call);
+    CHECK_EQUAL(fern_future_then(&future, runner, &call), 0);
+    CHECK_EQUAL(fern_future_cancel(&future), 1);
+    fern_executor_unref(runner);
+    CHECK_EQUAL(fern_future_wait(&call, FERN_NEVER), 0);
+    CHECK_STRING(trace, "c");
+    close_executor();
+}
+
+TEST(the_hubs_end_settles_what_follows)
+{
+    fern_future future, call;
+    open_executor();
+    fern_executor *runner = open_calls();
+    gate = false;
+    fern_future_init(&future, gated);
+    fern_future_init(&call, note_call);
+    CHECK_EQUAL(fern_executor_submit(executor, &future), 0);
+    CHECK_EQUAL(fern_future_then(&future, runner, &call), 0);
+    CHECK_EQUAL(fern_yield(), 0);
+    fern_executor_unref(runner);
+    close_executor();
+    CHECK_EQUAL(call.status, FERN_FUTURE_CANCELLED);
+    CHECK_STRING(trace, "");
+}
+
+TEST(nobody_is_left_to_follow_once_the_hub_has_abandoned_all)
+{
+    fern_future future, call;
+    open_executor();
+    fern_executor *runner = open_calls();
+    gate = false;
+    fern_future_init(&future, gated);
+    fern_future_init(&call, note_call);
+    CHECK_EQUAL(fern_executor_submit(executor, &future), 0);
+    CHECK_EQUAL(fern_yield(), 0);
+    CHECK_EQUAL(fern_future_then(&future, runner, &call), 0);
+    CHECK(fern_hub_close(hub, 0) > 0);
+    fern_executor_unref(runner);
+    fern_crew_close(crew);
+    CHECK(fern_future_done(&future));
+    fern_executor_unref(executor);
+}
+
+/* A host's worker is made while those who observe a future are told. */
+static fern_select *selected;
+
+static int open_and_forget(void *arg, fern_thread *thread, void **data)
+{
+    (void)arg;
+    (void)thread;
+    *data = NULL;
+    if (selected)
+        fern_select_free(selected);
+    selected = NULL;
+    return 0;
+}
+
+TEST(who_is_about_to_be_told_may_be_forgotten)
+{
+    fern_crew_options options = { .open = open_and_forget };
+    fern_future future, call;
+    size_t index;
+    CHECK_EQUAL(fern_hub_open(NULL, &hub), 0);
+    CHECK_EQUAL(fern_crew_new(&options, &crew), 0);
+    executor = open_calls();
+    fern_future_init(&future, slow);
+    fern_future_init(&call, slow);
+    CHECK_EQUAL(fern_future_then(&future, executor, &call), 0);
+    fern_source source = fern_future_source(&future);
+    CHECK_EQUAL(fern_select_new(&source, 1, &selected), 0);
+    CHECK_EQUAL(fern_future_cancel(&future), 1);
+    CHECK(!selected);
+    fern_source calls = fern_future_source(&call);
+    CHECK_EQUAL(fern_select_new(&calls, 1, &selected), 0);
+    CHECK_EQUAL(fern_select_next(selected, FERN_NEVER, &index), 1);
+    fern_select_free(selected);
+    close_executor();
+}
+
 TEST_MAIN

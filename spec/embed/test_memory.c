@@ -344,6 +344,38 @@ static int use_resources(void)
     return rc;
 }
 
+/* What cannot be called for want of memory is done all the same, and lost. */
+static int follow_a_later_one(void)
+{
+    fern_future later, call;
+    fern_crew_options options = { 0 };
+    fern_executor_options executor_options = { .max_workers = 2 };
+    fern_executor *executor = NULL;
+    int rc = fern_crew_new(&options, &executor_options.crew);
+    if (rc < 0)
+        return rc;
+    rc = fern_executor_new(&executor_options, &executor);
+    fern_future_init(&later, run_future);
+    fern_future_init(&call, run_future);
+    if (rc == 0)
+        rc = fern_executor_submit_after(executor, &later, fern_now() + 0.0001);
+    bool submitted = rc == 0;
+    if (rc == 0)
+        rc = fern_future_then(&later, executor, &call);
+    if (submitted)
+        CHECK_EQUAL(fern_future_wait(&later, FERN_NEVER), 0);
+    if (rc == 0) {
+        CHECK_EQUAL(fern_future_wait(&call, FERN_NEVER), 0);
+        rc = later.result < 0 ? later.result : call.result;
+    }
+    if (executor) {
+        CHECK_EQUAL(fern_executor_wait(executor, FERN_NEVER), 0);
+        fern_executor_unref(executor);
+    }
+    fern_crew_close(executor_options.crew);
+    return rc;
+}
+
 static int listen_and_connect(void)
 {
     fern_io *listener = NULL, *there = NULL, *here = NULL;
@@ -443,6 +475,7 @@ EVERY(use_queues, true)
 EVERY(resize_a_channel, true)
 EVERY(use_an_executor, true)
 EVERY(use_resources, true)
+EVERY(follow_a_later_one, true)
 EVERY(listen_and_connect, true)
 EVERY(resolve_a_name, true)
 

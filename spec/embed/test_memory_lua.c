@@ -291,6 +291,40 @@ TEST(executors)
         "end\n", prepare);
 }
 
+TEST(executors_that_ask_wait_and_call_back)
+{
+    check_script(
+        "local called = 0\n"
+        "local executor <close> = fern.executor {\n"
+        "  max_workers = 1,\n"
+        "  check_and_reject = function(_, n) fern.sleep(0) return n > 0 and 'full' or nil end,\n"
+        "}\n"
+        "local function work(...) local _ <close> = closing() fern.sleep(0) return ... end\n"
+        "local function count() called = called + 1 end\n"
+        "local first, second = executor:submit(work, 1), assert(executor:submit(work, 2))\n"
+        "local third, message = executor:submit(work, 3)\n"
+        "assert(third or message == 'full')\n"
+        "first:add_done_callback(count)\n"
+        "local later = executor:submit_after(0.0001, work, 4)\n"
+        "later:add_done_callback(count)\n"
+        "assert(first:result() + second:result() == 3)\n"
+        "local ok, value = later:join()\n"
+        "assert(ok and value == 4, ok and 'another value' or value)\n"
+        "executor:statistics()\n"
+        "executor:shutdown()\n"
+        "assert(called == 2, 'not enough memory')\n", prepare);
+}
+
+TEST(synchronous_executors)
+{
+    check_script(
+        "local executor <close> = fern.executor { synchronous = true }\n"
+        "local future = executor:submit(function(...) local _ <close> = closing() return ... end, 1, 2)\n"
+        "local a, b = future:result()\n"
+        "assert(a == 1 and b == 2)\n"
+        "assert(not executor:submit(error, 'no', 0):join())\n", prepare);
+}
+
 TEST(descriptors)
 {
     check_script("assert(fern.trampoline(1, 'w', 60))\n", prepare);
