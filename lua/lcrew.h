@@ -57,15 +57,24 @@ static inline void *lcrew_marked(lua_State *L, int arg, size_t size, const void 
     return *(const void **)object == mark ? object : NULL;
 }
 
-/* ---- futures (lfuture.c) ---- */
+/* ---- futures (lfuture.c; lresult.c has the methods) ---- */
 
 /* Small, for programs make many: no more than 64 bytes lets malloc serve the
    userdata from its fast bins. */
 typedef struct lfuture {
     fern_future core;
     int values;                 /* how many of its user values count, or results */
-    int slot;                   /* queued: in the registry; done: PACKED or 0 */
+    int slot;                   /* queued: in the registry; done: LFUTURE_PACKED or 0 */
 } lfuture;
+
+#define LFUTURE "fern.future"
+
+enum { LFUTURE_PACKED = -1 };   /* the results are in a table */
+
+LFERN_PRIVATE lfuture *lfuture_check(lua_State *L, int arg);
+
+/* Of one that is submitted and not done. */
+LFERN_PRIVATE lfern *lfuture_fern(const lfuture *self);
 
 /* Push a new future with room for `values` user values: its results once it is
    done; or the box of the thread that failed; or, while it is queued, function
