@@ -26,11 +26,12 @@ static void tell_lost(fern_executor *executor)
         executor->options.lost(executor);
 }
 
+/* Once it was dropped, nothing may keep the future but who waits for it. */
 void fern_executor_lose(fern_executor *executor, fern_future *future, int reason)
 {
     executor->tally.cancelled++;
-    tell_dropped(executor, future);
     tell_lost(executor);
+    tell_dropped(executor, future);
     fern_future_settle(future, FERN_FUTURE_CANCELLED, reason);
 }
 
