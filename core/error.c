@@ -96,6 +96,7 @@ static const struct entry entries[] = {
     { FERN_EPROTO_HTTP, "EPROTO", "not a valid answer" },
     { FERN_ERAISED, "ERAISED", "an error was raised" },
     { FERN_EREDIRECTS, "EREDIRECTS", "too many redirects" },
+    { FERN_EDEPENDENCY, "EDEPENDENCY", "what it depends on has failed" },
 };
 
 static const struct entry *find(int rc)

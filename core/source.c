@@ -40,8 +40,8 @@ static int grow(fern_sources *sources)
     return 0;
 }
 
-int fern_source_observe(fern_observer *observer, fern_source source,
-                        void (*tell)(fern_observer *observer))
+/* Lists that are longer than they should be do as well. */
+int fern_source_reserve(void)
 {
     fern_hub *hub = fern_hub_here;
     if (!hub)
@@ -49,6 +49,16 @@ int fern_source_observe(fern_observer *observer, fern_source source,
     fern_sources *sources = &hub->sources;
     if (sources->count >= sources->size && grow(sources) < 0 && !sources->size)
         return -ENOMEM;
+    return 0;
+}
+
+int fern_source_observe(fern_observer *observer, fern_source source,
+                        void (*tell)(fern_observer *observer))
+{
+    int rc = fern_source_reserve();
+    if (rc < 0)
+        return rc;
+    fern_sources *sources = &fern_hub_here->sources;
     observer->source = source;
     observer->tell = tell;
     sources->count++;

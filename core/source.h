@@ -27,10 +27,13 @@ typedef struct fern_sources {
     size_t size, count;
 } fern_sources;
 
+/* From now on no observe fails for want of memory. 0 or an error as below. */
+int fern_source_reserve(void);
+
 /* Call observer->tell(observer) once, on any stack, where it must not park,
    when `source`, which is not ready, has become so. Returns 0, -ENOMEM, or
    -EDEADLK without a hub; it cannot fail for an observer that was told just
-   now. */
+   now. The observer's node is in no list. */
 int fern_source_observe(fern_observer *observer, fern_source source,
                         void (*tell)(fern_observer *observer));
 void fern_source_forget(fern_observer *observer);

@@ -48,6 +48,7 @@ enum {
     FERN_EPROTO_HTTP = -20002,  /* the peer does not speak the protocol */
     FERN_EREDIRECTS = -20003,   /* more redirects than allowed */
     FERN_ERAISED = -20004,      /* a language's own error; its host has it */
+    FERN_EDEPENDENCY = -20005,  /* what a task of a graph needs has failed */
     FERN_EAI = -30000,
 };
 
@@ -992,6 +993,114 @@ FERN_API int fern_queue_join(fern_queue *queue, double deadline);
 
 /* Ready when get would not wait. */
 FERN_API struct fern_source fern_queue_source(fern_queue *queue);
+/* ---- graph ---------------------------------------------------------- */
+
+/* Tasks with names, and the names of those that they need: each begins, in a
+   thread of its own, as soon as all of those have ended well. If one has not,
+   it never begins, and its result is FERN_EDEPENDENCY. Names that nobody has
+   added yet may be needed and waited for. */
+typedef struct fern_graph fern_graph;
+
+typedef struct fern_graph_options {
+    fern_pool *pool;            /* of the tasks that run; referenced; NULL: no limit.
+                                   One that waits for others lends its slot to them */
+    /* Something of it runs or is about to, or nothing does any more. Called
+       alternately, first with true. Must not park or fail. NULL: nobody
+       needs to know. */
+    void (*busy)(void *arg, bool busy);
+    void *arg;
+} fern_graph_options;
+
+/* `options` are copied, and may be NULL. Returns 0, -ENOMEM, or -EDEADLK
+   without a hub. */
+FERN_API int fern_graph_new(const fern_graph_options *options, fern_graph **out);
+FERN_API void *fern_graph_arg(const fern_graph *graph);
+
+/* Tasks that run go on; the others never will. Whoever waits gets -EPIPE. */
+FERN_API void fern_graph_free(fern_graph *graph);
+
+/* Kill all tasks that have not ended; take no new ones; whoever waits for a
+   name that nobody has added gets -EPIPE. Never parks; may be called again. */
+FERN_API void fern_graph_close(fern_graph *graph);
+
+typedef struct fern_task {
+    const char *name;           /* copied; the thread's, too */
+    const char *const *needs;   /* copied; the same name twice is once */
+    size_t need_count;
+    fern_body *body;
+    void *arg;
+    fern_spawn_options options; /* of its thread; name, at and pool are ours */
+    /* Its thread, which is borrowed, has been made: soon it will call `body`,
+       unless it is killed first. Or: that will never be. One of the two is
+       called, once, on any stack; must not park or fail. NULL: nobody needs
+       to know. */
+    void (*begun)(void *arg, fern_thread *thread);
+    void (*dropped)(void *arg);
+} fern_task;
+
+/* Add a task. Never parks. Returns 0; -EEXIST when there is one of that name;
+   -ELOOP when it would need itself, be it by way of others; -EPIPE after
+   close; -ENOMEM. On any error nothing has changed. */
+FERN_API int fern_graph_add(fern_graph *graph, const fern_task *task);
+
+/* After -ELOOP: write the names "a -> b -> a", each of which needs the next, at
+   most `size` bytes, NUL-ended; returns how many there would be, without the
+   zero. 0: `task` would need itself in no way. */
+FERN_API size_t fern_graph_cycle(fern_graph *graph, const fern_task *task,
+                                 char *buffer, size_t size);
+
+/* The result of `name` comes from outside; negative: it has failed. As add. */
+FERN_API int fern_graph_post(fern_graph *graph, const char *name, int result);
+
+/* Parks. The result of `name`, when it has ended, as of a thread; its error,
+   or that because of which it never began, has been asked for. Returns 0,
+   -EPIPE, -EDEADLK in that task itself, or an error as above. */
+FERN_API int fern_graph_result(fern_graph *graph, const char *name, double deadline,
+                               int *result);
+
+/* Parks. Wait until the tasks of these names (NULL: all that there are) have
+   ended well, or one of them has not, the first of which is *failed then.
+   Returns 0, 1 when one has failed, -EPIPE, -EDEADLK in one of those tasks (in
+   any, for all), or an error as above. */
+FERN_API int fern_graph_wait(fern_graph *graph, const char *const *names, size_t count,
+                             double deadline, const char **failed);
+
+/* Parks. Wait until all tasks have ended, in whichever way. 0 or as above. */
+FERN_API int fern_graph_join(fern_graph *graph, double deadline);
+
+/* Parks. The name after the first *taken of those that have ended, in the order
+   in which they did: 1, and *taken is one more. 0 when all have ended, or an
+   error as of join. */
+FERN_API int fern_graph_next(fern_graph *graph, size_t *taken, double deadline,
+                             const char **name);
+
+/* Kill the task if it has not ended: 1 if this call did it, else 0. */
+FERN_API int fern_graph_kill(fern_graph *graph, const char *name);
+
+typedef enum fern_task_status {
+    FERN_TASK_MISSING,          /* nobody has added it */
+    FERN_TASK_WAITING,          /* for what it needs */
+    FERN_TASK_READY,            /* to begin */
+    FERN_TASK_RUNNING,
+    FERN_TASK_DONE,             /* as a thread; also what was posted */
+    FERN_TASK_FAILED,
+    FERN_TASK_KILLED,
+} fern_task_status;
+FERN_API const char *fern_task_status_name(fern_task_status status);
+FERN_API fern_task_status fern_graph_status(const fern_graph *graph, const char *name);
+
+/* Number `index` (0, 1...) of the names that the task needs, in their order; of
+   all names that were added or needed; NULL beyond the last. */
+FERN_API const char *fern_graph_need(const fern_graph *graph, const char *name, size_t index);
+FERN_API const char *fern_graph_name(const fern_graph *graph, size_t index);
+
+/* The name of what the task needs and because of which it never began; NULL
+   if that is not so. */
+FERN_API const char *fern_graph_blame(const fern_graph *graph, const char *name);
+
+/* The graph and the name (unless `name` is NULL) of the task that the current
+   thread is; else NULL. */
+FERN_API fern_graph *fern_graph_current(const char **name);
 
 /* ---- waiting for many ----------------------------------------------- */
 
