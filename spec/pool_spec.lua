@@ -839,8 +839,7 @@ describe("starmap", function()
     local pool = fern.pool(3)
     for x in pool:starmap(function(x, seconds) fern.sleep(seconds) return x end,
                           { { 1, 0 }, { 2, 100 }, { 3, 100 } }) do
-      assert.equal(1, x)
-      break
+      if x == 1 then break end
     end
     assert.equal(true, pool:waitall(10))
   end)

@@ -27,6 +27,7 @@ local fern = {
   queue = core.queue,
   lifo_queue = core.lifo_queue,
   priority_queue = core.priority_queue,
+  graph = core.graph,
   executor = core.executor,
   reject_when_reached = core.reject_when_reached,
   every = core.every,
