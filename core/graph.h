@@ -76,18 +76,28 @@ struct task *fern_graph_mention(fern_graph *graph, const char *name);
 /* Forget the newest ones, so that `count` are left. Nobody knows them. */
 void fern_graph_unmention(fern_graph *graph, size_t count);
 
-/* ---- threads that wait (graph_wait.c) ---- */
-
-/* Frees the graph if nobody needs it any more. */
+/* Frees the graph if nobody needs it any more (graph.c). */
 void fern_graph_unref(fern_graph *graph);
 
-/* The task that the current thread is, or NULL. */
+/* The task that the current thread is, or NULL (graph_wait.c). */
 struct task *fern_task_current(void);
 
-/* ---- running (graph.c) ---- */
+/* ---- running (graph_run.c) ---- */
 
 /* The body of every task's thread. */
 int fern_task_run(void *task);
+
+/* The task has ended; where it stood before, in `ready` or nowhere, it stands no
+   more. Or: it never begins. To be followed by fern_graph_settle. */
+void fern_task_end(struct task *task, fern_task_status status, int rc);
+void fern_task_drop(struct task *task, fern_task_status status, int rc);
+
+/* Let follow what follows from ends, and begin what is ready. The graph may be
+   freed then, if its owner has done so. */
+void fern_graph_settle(fern_graph *graph);
+
+/* The thread's error is not reported while the graph may be asked for it. */
+void fern_task_hold(fern_thread *thread, bool more);
 
 /* Wake the starter with a slot that is lent, if there is one. */
 void fern_graph_lend(fern_graph *graph);

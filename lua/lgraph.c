@@ -12,7 +12,7 @@
 
 static const char mark = 0;
 
-static lgraph *check_graph(lua_State *L, int arg)
+lgraph *lgraph_check(lua_State *L, int arg)
 {
     lgraph *self = lcrew_marked(L, arg, sizeof *self, &mark);
     if (!self)
@@ -21,7 +21,7 @@ static lgraph *check_graph(lua_State *L, int arg)
     return self;
 }
 
-static const char *check_name(lua_State *L, int arg)
+const char *lgraph_name(lua_State *L, int arg)
 {
     size_t length;
     luaL_argexpected(L, lua_type(L, arg) == LUA_TSTRING, arg, "string");
@@ -30,9 +30,7 @@ static const char *check_name(lua_State *L, int arg)
     return name;
 }
 
-/* The array of names at `arg` is replaced by a copy, which nobody else can
-   change, and pointers into that are pushed. */
-static const char **check_names(lua_State *L, int arg, size_t *count)
+const char **lgraph_names(lua_State *L, int arg, size_t *count)
 {
     luaL_checktype(L, arg, LUA_TTABLE);
     *count = lua_rawlen(L, arg);
@@ -156,9 +154,9 @@ static _Noreturn void refuse(lua_State *L, lgraph *self, const fern_task *task, 
 static int graph_add(lua_State *L)
 {
     enum { NEEDS = 3, POINTERS, KEPT, BOX };
-    lgraph *self = check_graph(L, 1);
+    lgraph *self = lgraph_check(L, 1);
     lfern *fern = lfern_open(L);
-    fern_task task = { .name = check_name(L, 2), .body = run,
+    fern_task task = { .name = lgraph_name(L, 2), .body = run,
                        .begun = on_begun, .dropped = on_dropped };
     if (lua_isfunction(L, NEEDS) || lua_isnil(L, NEEDS)) {
         lua_newtable(L);
@@ -170,7 +168,7 @@ static int graph_add(lua_State *L)
     luaL_checktype(L, NEEDS, LUA_TTABLE);
     lfern_function(L, NEEDS + 1);
     luaL_checkstack(L, LUA_MINSTACK, NULL);
-    task.needs = check_names(L, NEEDS, &task.need_count);
+    task.needs = lgraph_names(L, NEEDS, &task.need_count);
     lua_insert(L, POINTERS);
     reserve(L, self, task.name);
     lua_insert(L, KEPT);
@@ -188,8 +186,8 @@ static int graph_add(lua_State *L)
 /* graph, name, ... */
 static int graph_post(lua_State *L)
 {
-    lgraph *self = check_graph(L, 1);
-    fern_task task = { .name = check_name(L, 2) };
+    lgraph *self = lgraph_check(L, 1);
+    fern_task task = { .name = lgraph_name(L, 2) };
     lfern_open(L);
     reserve(L, self, task.name);
     lua_insert(L, 3);
@@ -207,143 +205,6 @@ static int graph_post(lua_State *L)
     return 0;
 }
 
-/* ---- waiting ---- */
-
-static _Noreturn void raise_failure(lua_State *L, int rc)
-{
-    if (lfern_own_timeout(rc))
-        lfern_raise_timeout(L);
-    if (rc == -EPIPE)
-        luaL_error(L, "the graph is closed");
-    if (rc == -EDEADLK && fern_graph_current(NULL))
-        luaL_error(L, "a task cannot wait for itself");
-    lfern_raise(L, rc);
-}
-
-static int graph_result(lua_State *L)
-{
-    int result;
-    lgraph *self = check_graph(L, 1);
-    const char *name = check_name(L, 2);
-    double deadline = lfern_deadline(L, 3);
-    lfern *fern = lfern_open(L);
-    lfern_enter(L);
-    int rc = fern_graph_result(self->graph, name, deadline, &result);
-    lfern_left(L, fern);
-    if (rc < 0)
-        raise_failure(L, rc);
-    lua_getiuservalue(L, 1, 1);
-    if (fern_graph_status(self->graph, name) == FERN_TASK_DONE)
-        return lgraph_values(L, lua_gettop(L), name);
-    lgraph_push_error(L, self, lua_gettop(L), name);
-    return lua_error(L);
-}
-
-/* Names -> a table of their first results; what is kept is at `index`. */
-static void push_results(lua_State *L, lgraph *self, int index, const char **names, size_t count)
-{
-    const char *name;
-    lua_newtable(L);
-    int table = lua_gettop(L);
-    for (size_t i = 0; names ? i < count : fern_graph_name(self->graph, i) != NULL; i++) {
-        name = names ? names[i] : fern_graph_name(self->graph, i);
-        if (fern_graph_status(self->graph, name) != FERN_TASK_DONE)
-            continue;
-        lua_pushstring(L, name);
-        lgraph_values(L, index, name);
-        lua_settop(L, table + 2);
-        lua_rawset(L, table);
-    }
-}
-
-static int graph_wait(lua_State *L)
-{
-    size_t count = 0;
-    const char **names = NULL, *failed;
-    lgraph *self = check_graph(L, 1);
-    double deadline = lfern_deadline(L, 3);
-    lfern *fern = lfern_open(L);
-    if (!lua_isnoneornil(L, 2))
-        names = check_names(L, 2, &count);
-    lfern_enter(L);
-    int rc = fern_graph_wait(self->graph, names, count, deadline, &failed);
-    lfern_left(L, fern);
-    if (rc < 0)
-        raise_failure(L, rc);
-    lua_getiuservalue(L, 1, 1);
-    if (rc == 0) {
-        push_results(L, self, lua_gettop(L), names, count);
-        return 1;
-    }
-    lgraph_push_error(L, self, lua_gettop(L), failed);
-    return lua_error(L);
-}
-
-static int graph_join(lua_State *L)
-{
-    const char *failed;
-    lgraph *self = check_graph(L, 1);
-    double deadline = lfern_deadline(L, 2);
-    lfern *fern = lfern_open(L);
-    lfern_enter(L);
-    int rc = fern_graph_join(self->graph, deadline);
-    if (rc == 0)
-        rc = fern_graph_wait(self->graph, NULL, 0, 0, &failed);
-    lfern_left(L, fern);
-    if (rc == -EDEADLK && fern_graph_current(NULL)) {
-        lua_pushnil(L);
-        lua_pushliteral(L, "a task of the graph waits for the graph");
-        lua_pushstring(L, fern_error_name(rc));
-        return 3;
-    }
-    if (rc <= 0)
-        return lfern_result(L, rc);
-    lua_pushboolean(L, 0);
-    lua_getiuservalue(L, 1, 1);
-    lgraph_push_error(L, self, lua_gettop(L), failed);
-    lua_remove(L, -2);
-    return 2;
-}
-
-/* The iterator: upvalues are the graph, how many it has given, its deadline. */
-static int next_end(lua_State *L)
-{
-    const char *name;
-    lgraph *self = lua_touserdata(L, lua_upvalueindex(1));
-    size_t taken = (size_t)lua_tointeger(L, lua_upvalueindex(2));
-    double deadline = lua_tonumber(L, lua_upvalueindex(3));
-    lua_settop(L, 0);
-    lfern *fern = lfern_open(L);
-    lfern_enter(L);
-    int rc = fern_graph_next(self->graph, &taken, deadline, &name);
-    lfern_left(L, fern);
-    if (rc < 0)
-        raise_failure(L, rc);
-    if (rc == 0)
-        return 0;
-    lua_pushinteger(L, (lua_Integer)taken);
-    lua_replace(L, lua_upvalueindex(2));
-    lua_getiuservalue(L, lua_upvalueindex(1), 1);
-    lua_pushstring(L, name);
-    bool done = fern_graph_status(self->graph, name) == FERN_TASK_DONE;
-    lua_pushboolean(L, done);
-    if (done)
-        return 2 + lgraph_values(L, 1, name);
-    lgraph_push_error(L, self, 1, name);
-    return 3;
-}
-
-static int graph_each(lua_State *L)
-{
-    check_graph(L, 1);
-    double deadline = lfern_deadline(L, 2);
-    lua_pushvalue(L, 1);
-    lua_pushinteger(L, 0);
-    lua_pushnumber(L, deadline);
-    lua_pushcclosure(L, next_end, 3);
-    return 1;
-}
-
 /* ---- ending it ---- */
 
 /* The box is at `index`, the reason on the top: it will be told of a kill. */
@@ -358,8 +219,8 @@ static void keep_reason(lua_State *L, lthread *box, int index)
 
 static int graph_kill(lua_State *L)
 {
-    lgraph *self = check_graph(L, 1);
-    const char *name = check_name(L, 2);
+    lgraph *self = lgraph_check(L, 1);
+    const char *name = lgraph_name(L, 2);
     lua_settop(L, 3);
     fern_task_status status = fern_graph_status(self->graph, name);
     bool alive = status != FERN_TASK_MISSING && status < FERN_TASK_DONE;
@@ -376,7 +237,7 @@ static int graph_kill(lua_State *L)
 
 static int graph_close(lua_State *L)
 {
-    lgraph *self = check_graph(L, 1);
+    lgraph *self = lgraph_check(L, 1);
     lfern *fern = self->fern;
     fern_graph_close(self->graph);
     if (!fern->hub || fern_graph_current(NULL) == self->graph)
@@ -406,8 +267,8 @@ static int graph_gc(lua_State *L)
 
 static int graph_status(lua_State *L)
 {
-    lgraph *self = check_graph(L, 1);
-    fern_task_status status = fern_graph_status(self->graph, check_name(L, 2));
+    lgraph *self = lgraph_check(L, 1);
+    fern_task_status status = fern_graph_status(self->graph, lgraph_name(L, 2));
     lua_pushstring(L, fern_task_status_name(status));
     return 1;
 }
@@ -430,9 +291,9 @@ static void push_unmet(lua_State *L, lgraph *self, const char *name)
 static int graph_waiting_for(lua_State *L)
 {
     const char *name;
-    lgraph *self = check_graph(L, 1);
+    lgraph *self = lgraph_check(L, 1);
     if (!lua_isnoneornil(L, 2)) {
-        push_unmet(L, self, check_name(L, 2));
+        push_unmet(L, self, lgraph_name(L, 2));
         return 1;
     }
     lua_newtable(L);
@@ -451,7 +312,7 @@ static int graph_names(lua_State *L)
     };
     const char *name;
     lua_Integer count = 0;
-    lgraph *self = check_graph(L, 1);
+    lgraph *self = lgraph_check(L, 1);
     int wanted = lua_isnoneornil(L, 2) ? -1 : luaL_checkoption(L, 2, NULL, statuses);
     lua_newtable(L);
     for (size_t i = 0; (name = fern_graph_name(self->graph, i)); i++) {
@@ -468,7 +329,7 @@ static int graph_tostring(lua_State *L)
 {
     const char *name;
     int counts[FERN_TASK_KILLED + 1] = { 0 };
-    lgraph *self = check_graph(L, 1);
+    lgraph *self = lgraph_check(L, 1);
     for (size_t i = 0; (name = fern_graph_name(self->graph, i)); i++)
         counts[fern_graph_status(self->graph, name)]++;
     lua_pushfstring(L, "fern.graph (%d waiting, %d running, %d done, %d failed)",
@@ -509,8 +370,8 @@ static int new_graph(lua_State *L)
 void lgraph_open(lua_State *L)
 {
     static const luaL_Reg methods[] = {
-        { "add", graph_add }, { "post", graph_post }, { "result", graph_result },
-        { "wait", graph_wait }, { "join", graph_join }, { "each", graph_each },
+        { "add", graph_add }, { "post", graph_post }, { "result", lgraph_result },
+        { "wait", lgraph_wait }, { "join", lgraph_join }, { "each", lgraph_each },
         { "kill", graph_kill }, { "status", graph_status },
         { "waiting_for", graph_waiting_for }, { "names", graph_names },
         { "close", graph_close }, { "__close", graph_close }, { "__gc", graph_gc },

@@ -36,7 +36,7 @@ static void push_own_error(lua_State *L, bool killed)
     if (killed || lthread_status(box) == FERN_FAILED)
         lthread_error(L, -1);
     else
-        lua_pushliteral(L, "there was no memory to begin");
+        lua_pushliteral(L, "not enough memory to begin");
     lua_remove(L, -2);
 }
 

@@ -263,6 +263,69 @@ static int resize_a_channel(void)
     return rc;
 }
 
+static int use_a_pile(void)
+{
+    fern_pool *pool = NULL;
+    fern_pile *pile = NULL;
+    fern_thread *thread;
+    int counter = 0, spawned = 0, taken = 0;
+    int rc = fern_pool_new(2, &pool);
+    if (rc < 0)
+        return rc;
+    rc = fern_pile_new(pool, &pile);
+    fern_pool_unref(pool);
+    if (rc < 0)
+        return rc;
+    for (; rc == 0 && spawned < 5; spawned += rc == 0)
+        rc = fern_pile_spawn(pile, count, &counter, NULL, FERN_NEVER, NULL);
+    int next;
+    while ((next = fern_pile_next(pile, FERN_NEVER, &thread)) == 1) {
+        fern_thread_unref(thread);
+        taken++;
+    }
+    CHECK(next == 0 || next == -ENOMEM);
+    CHECK(next < 0 || taken == spawned);
+    fern_pile_free(pile);
+    CHECK_EQUAL(fern_hub_waitall(fern_hub_current(), FERN_NEVER), 0);
+    CHECK_EQUAL(counter, spawned);
+    return rc < 0 ? rc : next;
+}
+
+static int add_tasks(fern_graph *graph, int *counter)
+{
+    static const char *const needs[] = { "a", "b", "c", "d", "e" };
+    for (size_t i = 0; i < 5; i++) {
+        fern_task task = { .name = needs[i], .needs = needs + i + 1,
+                           .need_count = 4 - i, .body = count, .arg = counter };
+        int rc = fern_graph_add(graph, &task);
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
+static int use_a_graph(void)
+{
+    fern_graph_options options = { 0 };
+    fern_graph *graph = NULL;
+    int counter = 0, result = 0;
+    int rc = fern_pool_new(1, &options.pool);
+    if (rc < 0)
+        return rc;
+    rc = fern_graph_new(&options, &graph);
+    fern_pool_unref(options.pool);
+    if (rc < 0)
+        return rc;
+    rc = add_tasks(graph, &counter);
+    int asked = rc < 0 ? rc : fern_graph_result(graph, "a", FERN_NEVER, &result);
+    if (asked == 0 && result == 0)
+        CHECK_EQUAL(counter, 5);
+    fern_graph_close(graph);
+    CHECK_EQUAL(fern_graph_join(graph, FERN_NEVER), 0);
+    fern_graph_free(graph);
+    return asked < 0 ? asked : result == FERN_EDEPENDENCY ? -ENOMEM : result;
+}
+
 static int run_future(fern_future *future, void *data)
 {
     (void)future;
@@ -473,6 +536,8 @@ EVERY(watch_and_time, true)
 EVERY(use_a_pool, true)
 EVERY(use_queues, true)
 EVERY(resize_a_channel, true)
+EVERY(use_a_pile, true)
+EVERY(use_a_graph, true)
 EVERY(use_an_executor, true)
 EVERY(use_resources, true)
 EVERY(follow_a_later_one, true)

@@ -277,6 +277,42 @@ TEST(queues)
         "end\n", prepare);
 }
 
+TEST(piles)
+{
+    check_script(
+        "local pool = fern.pool(2)\n"
+        "local pile <close> = fern.pile(pool)\n"
+        "for i = 1, 5 do\n"
+        "  pile:spawn(function() local _ <close> = closing() fern.sleep(0) return i end)\n"
+        "end\n"
+        "local sum = 0\n"
+        "for v in pile:results() do sum = sum + v end\n"
+        "assert(sum == 15)\n"
+        "local n = 0\n"
+        "for v in pool:starmap(math.max, { { 1, 2 }, { 3, 4, 5 } }) do n = n + v end\n"
+        "assert(n == 7)\n", prepare);
+}
+
+TEST(graphs)
+{
+    check_script(
+        "local graph <close> = fern.graph(1)\n"
+        "graph:add('c', { 'a', 'b' }, function(needs, x)\n"
+        "  local _ <close> = closing() fern.sleep(0) return needs.a + needs.b + x\n"
+        "end, 3)\n"
+        "graph:add('b', function() local _ <close> = closing() fern.sleep(0) return 2 end)\n"
+        "graph:post('a', 1)\n"
+        "graph:add('d', { 'never' }, print)\n"
+        "assert(not pcall(graph.add, graph, 'never', { 'd' }, print))\n"
+        "graph:kill('d', 'reason')\n"
+        "assert(graph:result('c') == 6)\n"
+        "for name, ok, value in graph:each() do\n"
+        "  assert(name ~= 'c' or value == 6)\n"
+        "  assert(name ~= 'd' or not ok)\n"
+        "end\n"
+        "assert(graph:wait({ 'c', 'b' }).b == 2)\n", prepare);
+}
+
 TEST(executors)
 {
     check_script(
