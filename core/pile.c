@@ -111,9 +111,28 @@ static void unref(fern_pile *pile)
     free(pile);
 }
 
+/* From the newest one on, for that is who is looked for. */
+static struct entry *find(const fern_pile *pile, const fern_thread *thread)
+{
+    fern_list *node = pile->entries.prev;
+    for (; node != &pile->entries; node = node->prev) {
+        struct entry *entry = fern_list_entry(node, struct entry, node);
+        if (entry->thread == thread)
+            return entry;
+    }
+    return NULL;
+}
+
+static void forget(struct entry *entry)
+{
+    take_out(entry);
+    fern_thread_unref(open_up(entry));
+}
+
+/* Of what runs inline its spawner decides whether it counts. */
 static bool is_over(const struct entry *entry)
 {
-    return fern_thread_done(entry->thread);
+    return !entry->runner && fern_thread_done(entry->thread);
 }
 
 static fern_thread *owner_of(const struct entry *entry)
@@ -260,8 +279,11 @@ static int run_inline(void *arg)
 static int spawn_inline(struct call *call, const fern_spawn_options *options)
 {
     int rc = fern_pool_spawn(call->pile->pool, run_inline, call, options, FERN_NEVER, call->out);
-    if (rc < 0 && call->thread)
-        fern_pile_forget(call->pile, call->thread);
+    struct entry *entry = call->thread ? find(call->pile, call->thread) : NULL;
+    if (entry && rc < 0)
+        forget(entry);
+    else if (entry)
+        entry->runner = NULL;
     return rc;
 }
 
@@ -313,17 +335,12 @@ fern_thread *fern_pile_pop(fern_pile *pile)
 
 bool fern_pile_forget(fern_pile *pile, const fern_thread *thread)
 {
-    fern_list *node = pile->entries.prev;
-    for (; node != &pile->entries; node = node->prev) {
-        struct entry *entry = fern_list_entry(node, struct entry, node);
-        if (entry->thread != thread)
-            continue;
-        take_out(entry);
-        fern_thread_unref(open_up(entry));
-        tell_consumers(pile);
-        return true;
-    }
-    return false;
+    struct entry *entry = find(pile, thread);
+    if (!entry)
+        return false;
+    forget(entry);
+    tell_consumers(pile);
+    return true;
 }
 
 size_t fern_pile_count(const fern_pile *pile)

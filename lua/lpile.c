@@ -73,10 +73,10 @@ static int pile_spawn(lua_State *L)
     bool passed_on = rc == 0 && lpool_passed_timeout(L, box);
     if (rc == 0 && !passed_on)
         return 1;
-    if (passed_on)
-        fern_pile_forget(self->pile, thread);
-    take_box(L, 1, box);
-    lua_pop(L, 1);
+    if (rc < 0 || fern_pile_forget(self->pile, thread)) {
+        take_box(L, 1, box);
+        lua_pop(L, 1);
+    }                           /* else a consumer has been handed it */
     if (rc < 0)
         lfern_raise(L, rc);
     return lua_error(L);

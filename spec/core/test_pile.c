@@ -238,12 +238,14 @@ TEST(a_killed_worker_does_not_keep_what_it_ran_inline)
     open_pile(1);
     fern_thread *worker;
     CHECK_EQUAL(fern_pool_spawn(pool, spawn_never, "x", NULL, FERN_NEVER, &worker), 0);
+    fern_thread *consumer = start(consume, "c");
     let_run();
     CHECK_STRING(trace, "x");
     CHECK_EQUAL(fern_pile_count(pile), 1);
     fern_thread_kill(worker);
     CHECK_EQUAL(result_of(worker), -ECANCELED);
     CHECK_EQUAL(fern_pile_count(pile), 0);
+    CHECK_EQUAL(result_of(consumer), 99);
     close_pile();
 }
 
