@@ -6,6 +6,7 @@
    rests. Whoever may still look at the map counts in `refs`. */
 #include "list.h"
 #include "pool.h"
+#include "source.h"
 #include "thread.h"
 #include "wait.h"
 #include "worker.h"
@@ -85,6 +86,14 @@ static bool stuck(const fern_map *map)
     return false;
 }
 
+/* A job is over: its error is not reported while somebody may take it. */
+static void hold(const fern_worker *worker, bool more)
+{
+    fern_source source = fern_thread_source(worker->thread);
+    if (worker->result < 0)
+        source.kind->hold(worker->thread, more);
+}
+
 static void lend(fern_map *map)
 {
     fern_pool_lend(map->options.pool);
@@ -94,6 +103,7 @@ static void lend(fern_map *map)
 static void item_over(fern_worker *worker)
 {
     fern_map *map = worker->job->arg;
+    hold(worker, true);
     map->flying--;
     map->quick = true;
     if (!map->options.ordered) {
@@ -179,6 +189,8 @@ static void feed_over(fern_worker *feeder)
     fern_map *map = feeder->job->arg;
     map->fed = feeder->result <= 0;
     map->pusher = NULL;
+    if (!map->freed)
+        hold(feeder, true);
     if (map->freed || feeder->result == 0) {
         map->feeder = NULL;
         fern_worker_release(feeder);
@@ -243,6 +255,7 @@ fern_worker *fern_map_take(fern_map *map)
         map->ahead--;
         call_feeder(map);
     }
+    hold(worker, false);
     tell_consumer(map);
     return worker;
 }
@@ -292,6 +305,7 @@ static void let_go(fern_worker *worker)
 {
     fern_list_remove(&worker->node);
     if (!worker->given) {
+        hold(worker, false);
         fern_worker_release(worker);
         return;
     }

@@ -489,6 +489,20 @@ describe("imap", function()
     assert.is_nil(next_item())
   end)
 
+  it("does not report an error that its consumer will be told", function()
+    local function work(x) return x == 2 and error("two", 0) or x end
+    local function input(_, i) return i and error("input", 0) or 1 end
+    local next_item = fern.pool(3):imap(work, { 1, 2, 3 })
+    local next_other = fern.pool(3):imap_unordered(work, input)
+    assert.equal(1, next_item())
+    assert.equal(1, next_other())
+    fern.sleep(1.2)                     -- longer than errors wait to be asked for
+    assert.error_matches(next_item, "^two$")
+    assert.equal(3, next_item())
+    assert.is_nil(next_item())
+    assert.error_matches(next_other, "^input$")
+  end)
+
   it("raises when a result is nil first, with its position", function()
     local next_item = fern.pool(2):imap(function(x) if x ~= 2 then return x end end, numbers(3))
     assert.equal(1, next_item())
