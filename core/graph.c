@@ -41,7 +41,7 @@ void fern_graph_unref(fern_graph *graph)
         return;
     for (size_t i = 0; i < graph->count; i++)
         if (graph->tasks[i]->thread) {
-            fern_task_hold(graph->tasks[i]->thread, false);
+            fern_source_hold(fern_thread_source(graph->tasks[i]->thread), false);
             fern_thread_unref(graph->tasks[i]->thread);
         }
     fern_graph_unmention(graph, 0);

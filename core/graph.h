@@ -96,9 +96,6 @@ void fern_task_drop(struct task *task, fern_task_status status, int rc);
    freed then, if its owner has done so. */
 void fern_graph_settle(fern_graph *graph);
 
-/* The thread's error is not reported while the graph may be asked for it. */
-void fern_task_hold(fern_thread *thread, bool more);
-
 /* Wake the starter with a slot that is lent, if there is one. */
 void fern_graph_lend(fern_graph *graph);
 

@@ -28,12 +28,6 @@ static void set_busy(fern_graph *graph, bool busy)
         fern_graph_unref(graph);
 }
 
-void fern_task_hold(fern_thread *thread, bool more)
-{
-    fern_source source = fern_thread_source(thread);
-    source.kind->hold(thread, more);
-}
-
 /* ---- ends ---- */
 
 void fern_task_end(struct task *task, fern_task_status status, int rc)
@@ -84,7 +78,7 @@ static void told(fern_observer *observer)
         failed ? FERN_TASK_FAILED : FERN_TASK_DONE, fern_thread_result(thread));
     if (!failed || graph->freed) {
         task->thread = NULL;
-        fern_task_hold(thread, false);
+        fern_source_hold(fern_thread_source(thread), false);
         fern_thread_unref(thread);
     }
     fern_graph_lend(graph);
@@ -111,7 +105,7 @@ static void begin(struct task *task, bool lent)
     task->status = FERN_TASK_RUNNING;
     task->lent = lent;
     graph->running++;
-    fern_task_hold(task->thread, true);
+    fern_source_hold(fern_thread_source(task->thread), true);
     fern_source_observe(&task->observer, fern_thread_source(task->thread), told);
     if (task->given.begun)
         task->given.begun(task->given.arg, task->thread);
@@ -164,6 +158,8 @@ static int run_starter(void *arg)
     fern_graph *graph = arg;
     while (!fern_list_empty(&graph->ready)) {
         int slot = take_slot(graph);
+        if (slot == -EAGAIN)
+            continue;           /* for what? see fern_graph_settle */
         if (slot < 0)
             return slot;
         struct task *task = first(&graph->ready);
@@ -241,6 +237,8 @@ void fern_graph_settle(fern_graph *graph)
             tell_dependents(graph, fern_list_entry(node, struct task, queue));
         start_ready(graph);
     } while (!fern_list_empty(&graph->fresh));
+    if (graph->starter && graph->starter->waiting && fern_list_empty(&graph->ready))
+        fern_wake(graph->starter, -EAGAIN);
     if (ended)
         fern_wake_all(&graph->watchers, 0);
     if (graph->open == 0)

@@ -89,9 +89,8 @@ static bool stuck(const fern_map *map)
 /* A job is over: its error is not reported while somebody may take it. */
 static void hold(const fern_worker *worker, bool more)
 {
-    fern_source source = fern_thread_source(worker->thread);
     if (worker->result < 0)
-        source.kind->hold(worker->thread, more);
+        fern_source_hold(fern_thread_source(worker->thread), more);
 }
 
 static void lend(fern_map *map)

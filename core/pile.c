@@ -88,17 +88,11 @@ static void take_out(struct entry *entry)
     fern_source_forget(&entry->observer);
 }
 
-static void hold(fern_thread *thread, bool more)
-{
-    fern_source source = fern_thread_source(thread);
-    source.kind->hold(thread, more);
-}
-
 /* Frees the entry; its reference to the thread is the caller's. */
 static fern_thread *open_up(struct entry *entry)
 {
     fern_thread *thread = entry->thread;
-    hold(thread, false);
+    fern_source_hold(fern_thread_source(thread), false);
     free(entry);
     return thread;
 }
@@ -264,7 +258,7 @@ static void put(struct call *call, fern_thread *runner)
     call->entry = NULL;
     entry->thread = fern_thread_ref(call->thread);
     entry->runner = runner;
-    hold(call->thread, true);
+    fern_source_hold(fern_thread_source(call->thread), true);
     append(entry);
 }
 

@@ -12,7 +12,7 @@
 struct fern_source_kind {
     bool (*ready)(const void *object);
     size_t watched;             /* offset of a bool in the object, false at first */
-    /* The object is in one select more, or in one less; or NULL. */
+    /* One more will ask how it ended, or one less; or NULL. */
     void (*hold)(void *object, bool more);
 };
 
@@ -49,6 +49,13 @@ static inline void fern_source_tell(void *object, bool watched)
 }
 
 bool fern_source_ready(fern_source source);
+
+/* Somebody will ask, or will not any more: see fern_source_kind.hold. */
+static inline void fern_source_hold(fern_source source, bool more)
+{
+    if (source.kind->hold)
+        source.kind->hold(source.object, more);
+}
 
 void fern_sources_deinit(fern_sources *sources);
 

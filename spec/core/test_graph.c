@@ -475,9 +475,17 @@ TEST(a_pool_of_none_holds_tasks_until_it_grows)
     add("b", "a", quick_task);
     let_run();
     CHECK_STATUS("a", "ready");
+    CHECK_EQUAL(fern_pool_waiting(pool), 1);
     CHECK_EQUAL(fern_graph_kill(graph, "a"), 1);
-    add("c", "", quick_task);
     let_run();
+    CHECK_EQUAL(fern_pool_waiting(pool), 0);    /* nobody waits for nothing */
+    CHECK_EQUAL(busy, 0);
+    add("x", "", quick_task);
+    let_run();
+    CHECK_EQUAL(fern_graph_kill(graph, "x"), 1);
+    add("c", "", quick_task);                   /* before it has left the line */
+    let_run();
+    CHECK_EQUAL(fern_pool_waiting(pool), 1);
     fern_pool_resize(pool, 1);
     joins();
     CHECK_STRING(trace, "c");
