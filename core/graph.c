@@ -101,6 +101,7 @@ void fern_graph_free(fern_graph *graph)
 /* Edges to all that the task needs, each once. */
 static int connect(fern_graph *graph, struct task *task, const fern_task *given)
 {
+    task->need_count = 0;
     task->needs = given->need_count ? calloc(given->need_count, sizeof *task->needs) : NULL;
     if (given->need_count && !task->needs)
         return -ENOMEM;

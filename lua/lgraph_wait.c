@@ -76,7 +76,7 @@ int lgraph_wait(lua_State *L)
 
 int lgraph_join(lua_State *L)
 {
-    const char *failed;
+    const char *failed = NULL;
     lgraph *self = lgraph_check(L, 1);
     double deadline = lfern_deadline(L, 2);
     lfern *fern = lfern_open(L);
@@ -109,6 +109,8 @@ static int next_end(lua_State *L)
     double deadline = lua_tonumber(L, lua_upvalueindex(3));
     lua_settop(L, 0);
     lfern *fern = lfern_open(L);
+    if (!self->graph)
+        luaL_error(L, "the graph has been finalized");
     lfern_enter(L);
     int rc = fern_graph_next(self->graph, &taken, deadline, &name);
     lfern_left(L, fern);
