@@ -115,17 +115,6 @@ static int run(void *arg)
 
 /* ---- adding ---- */
 
-/* Push the table of what is kept, with room for what `name` will have: from
-   here on that is not in want of memory. */
-static void reserve(lua_State *L, lgraph *self, const char *name)
-{
-    lua_getiuservalue(L, 1, 1);
-    if (fern_graph_status(self->graph, name) != FERN_TASK_MISSING)
-        luaL_error(L, "task '%s' has been added or posted before", name);
-    lua_pushboolean(L, 0);
-    lua_setfield(L, -2, name);
-}
-
 /* The name is at 2; at `index` stands what is kept, on the top of the stack what
    to keep of it. */
 static void keep(lua_State *L, int index)
@@ -150,6 +139,17 @@ static _Noreturn void refuse(lua_State *L, lgraph *self, const fern_task *task, 
     __builtin_unreachable();
 }
 
+/* Push the table of what is kept, with room for what the task will have: from
+   here on that is not in want of memory. */
+static void reserve(lua_State *L, lgraph *self, const fern_task *task)
+{
+    if (fern_graph_status(self->graph, task->name) != FERN_TASK_MISSING)
+        refuse(L, self, task, -EEXIST);
+    lua_getiuservalue(L, 1, 1);
+    lua_pushboolean(L, 0);
+    lua_setfield(L, -2, task->name);
+}
+
 /* graph, name, needs (or nothing), fn, ... */
 static int graph_add(lua_State *L)
 {
@@ -170,7 +170,7 @@ static int graph_add(lua_State *L)
     luaL_checkstack(L, LUA_MINSTACK, NULL);
     task.needs = lgraph_names(L, NEEDS, &task.need_count);
     lua_insert(L, POINTERS);
-    reserve(L, self, task.name);
+    reserve(L, self, &task);
     lua_insert(L, KEPT);
     lthread *box = task.arg = lspawn_load(L, fern, BOX, &task.options);
     lthread_prepare(box, &task.options);
@@ -189,7 +189,7 @@ static int graph_post(lua_State *L)
     lgraph *self = lgraph_check(L, 1);
     fern_task task = { .name = lgraph_name(L, 2) };
     lfern_open(L);
-    reserve(L, self, task.name);
+    reserve(L, self, &task);
     lua_insert(L, 3);
     int count = lua_gettop(L) - 3;
     lua_createtable(L, count, 1);

@@ -335,6 +335,19 @@ describe("a graph's failures", function()
                  "reported\tnobody's\n", output)
   end)
 
+  it("are told when somebody has spoilt the results with the task's coroutine", function()
+    local graph, gone = fern.graph(), "results are gone"
+    local thread
+    graph:add("a", {}, function() thread = coroutine.running() return 1 end)
+    graph:wait()
+    coroutine.close(thread)
+    graph:add("b", { "a" }, nap)
+    fails_with(gone, graph.result, graph, "a")
+    fails_with(gone, graph.wait, graph, { "a" })
+    fails_with(gone, graph.result, graph, "b")
+    fails_with(gone, function() for _ in graph:each() do assert(true) end end)
+  end)
+
   it("of a killed task are its kill, with the reason", function()
     local graph = fern.graph()
     graph:add("runs", {}, sleep, 100)

@@ -444,6 +444,15 @@ describe("a pile used by its own pool's threads", function()
     assert.same({ true, message }, collect(pile:results()))
   end)
 
+  it("ends a spawn without end with an error of Lua's", function()
+    local pool = fern.pool(1)
+    local pile = fern.pile(pool)
+    local function spawn() return pile:spawn(spawn):wait() end
+    assert.matches("C stack overflow", select(2, pool:spawn(spawn):join()), 1, true)
+    pile:close()
+    assert.equal(1, pool:free())
+  end)
+
   it("lets a time limit of the worker through, and forgets the item", function()
     local pool = fern.pool(1)
     local pile = fern.pile(pool)
