@@ -350,6 +350,45 @@ describe("a pile", function()
     assert.equal(MANY * (MANY + 1) // 2, sum)
   end)
 
+  it("gives every result once and in order, whatever is killed, resized and late", function()
+    for seed = 1, 40 do
+      math.randomseed(seed)
+      local pool = fern.pool(math.random(3))
+      local pile, spawned, taken, threads = fern.pile(pool), {}, {}, {}
+      local next_result = pile:results()
+      local function pause() if math.random(3) == 1 then fern.sleep(0.0005 * math.random(2)) end end
+      local function work(id) pause() return id end
+      local function spawn()
+        for _ = 1, 10 do
+          pause()
+          local ok = fern.timeout(0.002, pile.spawn, pile, function()
+            local id = #spawned + 1
+            spawned[id] = true
+            return work(id)
+          end)
+          assert(ok or ok == nil)
+        end
+      end
+      local function consume()
+        for id in next_result do
+          taken[#taken + 1] = id
+          pause()
+        end
+      end
+      for i = 1, 6 do threads[i] = fern.spawn(i % 2 == 0 and spawn or consume) end
+      for _ = 1, 5 do
+        fern.sleep(0.001)
+        pool:resize(math.random(4))
+        if math.random(2) == 1 then threads[math.random(6)]:kill() end
+      end
+      for _, thread in ipairs(threads) do thread:join() end
+      for id in next_result do taken[#taken + 1] = id end
+      table.sort(taken)
+      assert.same(support.numbers(#spawned), taken)
+      assert.equal(true, pool:waitall(10))
+    end
+  end)
+
   it("refuses what is no pool and no size, and what is no function", function()
     for _, bad in ipairs { -1, 0 / 0, 1.5, "many", {}, print, false } do
       assert.has_error(function() fern.pile(bad) end)
