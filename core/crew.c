@@ -109,6 +109,7 @@ int fern_crew_new(const fern_crew_options *options, fern_crew **out)
     }
     crew->options = *options;
     crew->hub = hub;
+    fern_timer_name(look, "a crew's idle workers");
     fern_list_init(&crew->workers);
     fern_list_init(&crew->idle);
     *out = crew;

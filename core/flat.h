@@ -82,11 +82,12 @@ static inline int fern_flat_wait(fern_list *waiters, const fern_wait_kind *kind,
                                  const void *object)
 {
     fern_hub *hub = fern_hub_here;
-    if (!fern_flat(hub))
+    if (!fern_flat(hub) || __builtin_expect(hub->dated, 0))
         return fern_wait(waiters, kind, object, FERN_NEVER);
     fern_thread *self = hub->current;
     fern_list_append(waiters, &self->queue);
     self->expired = NULL;
+    self->parked_at = hub->now;
     self->kind = kind;
     self->object = object;
     self->waiting = true;

@@ -34,6 +34,7 @@ struct fern_http_multi {
 };
 
 static const char key;
+static const char NAME[] = "the HTTP client";   /* in debug's texts */
 
 /* ---- SIGPIPE ---- */
 
@@ -218,12 +219,14 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *so
     int events = (what & CURL_POLL_IN ? FERN_READ : 0) | (what & CURL_POLL_OUT ? FERN_WRITE : 0);
     if (watch) {
         fern_watch_set(watch, events);
+    } else if (fern_watch_open(fd, events, on_ready, multi, &watch) == 0) {
+        curl_multi_assign(multi->curl, fd, watch);
+    } else {
+        give_up(multi, easy);
         return 0;
     }
-    if (fern_watch_open(fd, events, on_ready, multi, &watch) == 0)
-        curl_multi_assign(multi->curl, fd, watch);
-    else
-        give_up(multi, easy);
+    fern_http_transfer *transfer = transfer_of(easy);
+    fern_watch_about(watch, NAME, transfer ? transfer->thread : NULL);
     return 0;
 }
 
@@ -386,6 +389,7 @@ static int open_multi(fern_hub *hub, fern_http_multi **out)
     if (!multi)
         return -ENOMEM;
     init_multi(multi, hub);
+    fern_timer_name(on_timer, NAME);
     int rc = open_curl(multi);
     if (rc < 0)
         goto free_multi;

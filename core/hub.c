@@ -5,6 +5,7 @@
    one; it is at most a batch, or what filled TURN seconds lately, and the clock
    is read once a batch. */
 #include "hub.h"
+#include "debug.h"
 #include "flat.h"
 #include "interrupt.h"
 #include "thread.h"
@@ -33,19 +34,32 @@ double fern_now(void)
 
 /* ---- who runs next ---- */
 
+static void refill(fern_hub *hub)
+{
+    hub->switches += (uint64_t)(hub->given - hub->budget);
+    hub->budget = hub->given = hub->allowance;
+}
+
+uint64_t fern_hub_switches(const fern_hub *hub)
+{
+    return hub->switches + (uint64_t)(hub->given - hub->budget);
+}
+
 /* The batch is spent: read the clock, learn how many switches fit in a turn,
    and tell whether it is time to poll. */
 bool fern_hub_turn_is_over(fern_hub *hub)
 {
     double now = fern_now(), took = now - hub->now;
     hub->now = now;
-    if (took > TURN) {
+    if (hub->accounting) {
+        fern_debug_account(hub);
+    } else if (took > TURN) {
         double fit = hub->allowance * (TURN / took);
         hub->allowance = fit > 1 ? (int)fit : 1;
     } else if (hub->allowance < FERN_HUB_BATCH) {
         hub->allowance = hub->allowance * 2 < FERN_HUB_BATCH ? hub->allowance * 2 : FERN_HUB_BATCH;
     }
-    hub->budget = hub->allowance;
+    refill(hub);
     return now - hub->polled >= TURN || FERN_HUB_BATCH == 1;
 }
 
@@ -140,8 +154,8 @@ fern_context *fern_hub_bury(fern_hub *hub, fern_thread *thread)
         fern_context_drop(&hub->grave);
     hub->grave = thread->context;
     hub->grave_full = true;
-    fern_thread_unref(thread);
     fern_thread *next = fern_hub_pick(hub);
+    fern_thread_unref(thread);
     hub->current = next;
     return next ? &next->context : &hub->context;
 }
@@ -151,6 +165,8 @@ static void run_ready(fern_hub *hub)
     fern_thread *next = fern_hub_take_ready(hub);
     if (!next)
         return;
+    if (hub->accounting)
+        hub->cpu = fern_debug_cpu();    /* the hub's own is nobody's */
     hub->current = next;
     fern_context_switch(&hub->context, &next->context);
 }
@@ -212,7 +228,7 @@ static void wake_up(fern_hub *hub)
         interrupt_main(hub);
     if (hub->timers.count)
         fern_timers_run(&hub->timers, hub->now);
-    hub->budget = hub->allowance;
+    refill(hub);
 }
 
 static void turn(fern_hub *hub)

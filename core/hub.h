@@ -79,8 +79,18 @@ struct fern_hub {
     void *offload;              /* offload.c's, one a hub; NULL until used */
     fern_list kept;             /* struct kept, hub.c */
     fern_sources sources;       /* who waits for what along with others */
+    fern_list watches;          /* fern_watch */
 
     uint64_t ids, deadline_ids, spawned, turns, polls;
+    uint64_t switches;          /* before this turn's: see fern_hub_switches */
+    int given;                  /* what `budget` was set to */
+
+    bool accounting;            /* threads' CPU time is counted, at every switch */
+    bool dated;                 /* the clock is read at every wait */
+    bool timer_stacks, listener_stacks, exceptions;     /* see fern_debug */
+    uint64_t cpu;               /* of this OS thread, as last read; nanoseconds */
+    fern_list timer_notes;      /* struct note, debug.c */
+    struct fern_watchdog *watchdog;
 };
 
 extern __thread fern_hub *fern_hub_here;
@@ -102,6 +112,9 @@ fern_context *fern_hub_bury(fern_hub *hub, fern_thread *thread);
 /* One thread more waits for others to end (hub->joining), or one has ended:
    wake those in waitall whose wait is over. */
 void fern_hub_check_waitall(fern_hub *hub);
+
+/* How often a thread has given up the hub. */
+uint64_t fern_hub_switches(const fern_hub *hub);
 
 /* What the hub's own stack runs; and on a host's loop one turn, from a callback
    of lowest priority. */

@@ -3,11 +3,13 @@
    then. At the end its threads are killed and unwound while all else stands;
    who is not gone at the deadline is left where it is. */
 #include "hub.h"
+#include "debug.h"
 #include "io.h"
 #include "offload.h"
 #include "overflow.h"
 #include "report.h"
 #include "thread.h"
+#include "watch.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -103,6 +105,8 @@ static void init_lists(fern_hub *hub)
     fern_list_init(&hub->waitall);
     fern_list_init(&hub->unasked);
     fern_list_init(&hub->kept);
+    fern_list_init(&hub->watches);
+    fern_list_init(&hub->timer_notes);
 }
 
 static void configure(fern_hub *hub, const fern_hub_options *options)
@@ -114,7 +118,7 @@ static void configure(fern_hub *hub, const fern_hub_options *options)
     hub->grace = options->grace > 0 ? options->grace : 0.25;
     hub->mprotect_guards = options->mprotect_guards;
     hub->hosted = options->loop;
-    hub->allowance = hub->budget = FERN_HUB_BATCH;
+    hub->allowance = hub->budget = hub->given = FERN_HUB_BATCH;
     hub->now = hub->polled = fern_now();
 }
 
@@ -257,6 +261,7 @@ int fern_hub_close(fern_hub *hub, double deadline)
 {
     FERN_ASSERT(hub == fern_hub_here && hub->current == hub->main);
     hub->closing = true;
+    fern_debug_deinit(hub);
     int left = hub->forked ? 0 : unwind(hub, deadline);
     fern_offload_close(hub);
     while (!fern_list_empty(&hub->threads))
@@ -334,6 +339,8 @@ void fern_hub_inspect(const fern_hub *hub, fern_hub_stats *stats)
         .listeners = hub->listeners,
         .unasked = fern_wait_count(&hub->unasked),
         .spawned = hub->spawned,
+        .switches = fern_hub_switches(hub),
+        .watches = fern_watch_count(hub),
         .turns = hub->turns,
         .polls = hub->polls,
         .stacks = info.stacks,

@@ -78,7 +78,7 @@ static void lower(fern_thread *self, double limit, fern_deadline *cause, bool gr
 /* Step 2: park, but no longer than what is left of the grace. */
 static int park_in_grace(fern_thread *self, fern_deadline *cause, double grace)
 {
-    lower(self, self->heed.parked_at + grace, cause, true);
+    lower(self, self->parked_at + grace, cause, true);
     return 0;
 }
 
@@ -122,7 +122,7 @@ static fern_deadline *find_expired(fern_thread *self)
         fern_deadline *deadline = entry_of(node);
         if (!applies(self, deadline))
             continue;
-        if (deadline->at <= self->heed.parked_at)
+        if (deadline->at <= self->parked_at)
             return deadline;
         lower(self, deadline->at, deadline, false);
     }
@@ -141,7 +141,8 @@ static void call_main(fern_thread *self)
 
 static void begin_heeding(fern_thread *self, double deadline, double now)
 {
-    self->heed = (struct fern_heed){ .until = deadline, .limit = deadline, .parked_at = now };
+    self->parked_at = now;
+    self->heed = (struct fern_heed){ .until = deadline, .limit = deadline };
 }
 
 int fern_interrupt_before(fern_thread *self, double deadline)
@@ -165,7 +166,7 @@ int fern_interrupt_before(fern_thread *self, double deadline)
 
 static void spend_grace(fern_thread *self)
 {
-    double spent = fern_now() - self->heed.parked_at;
+    double spent = fern_now() - self->parked_at;
     if (self->killed && self->kill_stage == GRACE)
         self->kill_grace -= spent;
     fern_list *node = self->deadlines.next;
@@ -201,7 +202,7 @@ int fern_interrupt_after(fern_thread *self, bool heeded, int rc, bool hands_over
    the next limit. */
 static void forget_cause(fern_thread *thread)
 {
-    begin_heeding(thread, thread->heed.until, thread->heed.parked_at);
+    begin_heeding(thread, thread->heed.until, thread->parked_at);
     if (!thread->waiting)
         return;
     if (thread->killed && thread->kill_stage == GRACE && !thread->shield)

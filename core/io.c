@@ -179,6 +179,15 @@ int fern_io_wait(fern_io *io, int event, double deadline)
     return rc;
 }
 
+fern_thread *fern_io_waiter(const fern_hub *hub, size_t fd, int event)
+{
+    const fern_io *io = fd < hub->ios_size ? hub->ios[fd] : NULL;
+    if (!io)
+        return NULL;
+    const fern_list *waiters = event == FERN_READ ? &io->readers : &io->writers;
+    return fern_list_empty(waiters) ? NULL : fern_list_entry(waiters->next, fern_thread, queue);
+}
+
 /* ---- somebody else's descriptors ---- */
 
 static int look(int fd, int event)

@@ -26,6 +26,9 @@ struct fern_io {
    may close meanwhile: -EBADF. */
 int fern_io_breathe(fern_io *io);
 
+/* The thread that waits for `fd` to become readable or writable, or NULL. */
+fern_thread *fern_io_waiter(const fern_hub *hub, size_t fd, int event);
+
 /* The hub closes: forget all descriptors, close our own. */
 void fern_io_close_all(fern_hub *hub);
 

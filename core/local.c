@@ -33,8 +33,12 @@ static void drop(local *old)
 int fern_local_set(const void *key, void *value, void (*drop_value)(void *value))
 {
     fern_thread *self = fern_current();
-    if (!self)
-        return -EDEADLK;
+    return self ? fern_local_put(self, key, value, drop_value) : -EDEADLK;
+}
+
+int fern_local_put(fern_thread *self, const void *key, void *value,
+                   void (*drop_value)(void *value))
+{
     local *fresh = value ? malloc(sizeof *fresh) : NULL;
     if (value && !fresh)
         return -ENOMEM;
@@ -53,7 +57,12 @@ int fern_local_set(const void *key, void *value, void (*drop_value)(void *value)
 void *fern_local_get(const void *key)
 {
     fern_thread *self = fern_current();
-    local *found = self ? *find(self, key) : NULL;
+    return self ? fern_local_of(self, key) : NULL;
+}
+
+void *fern_local_of(fern_thread *thread, const void *key)
+{
+    local *found = *find(thread, key);
     return found ? found->value : NULL;
 }
 

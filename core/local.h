@@ -6,6 +6,11 @@
 
 #include "fern.h"
 
+/* As fern_local_set and fern_local_get, of any thread. */
+int fern_local_put(fern_thread *thread, const void *key, void *value,
+                   void (*drop)(void *value));
+void *fern_local_of(fern_thread *thread, const void *key);
+
 /* The thread has ended: drop its values, newest first. */
 void fern_locals_drop(fern_thread *thread);
 

@@ -10,7 +10,6 @@
 #include "list.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <time.h>
@@ -152,14 +151,14 @@ static void join_all(fern_list *list)
     }
 }
 
-/* With the lock. New threads inherit the mask: signals are the business of
-   the threads that the program knows of. */
-static int create(struct worker *worker)
+/* New threads inherit the mask: signals are the business of the threads that
+   the program knows of. */
+int fern_offload_thread(pthread_t *id, void *(*fn)(void *arg), void *arg)
 {
     sigset_t all, old;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &old);
-    int rc = pthread_create(&worker->id, NULL, work, worker);
+    int rc = pthread_create(id, NULL, fn, arg);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     return -rc;
 }
@@ -177,7 +176,7 @@ static int staff(struct offload *off)
     if (!worker)
         return off->threads ? 0 : -ENOMEM;
     worker->off = off;
-    int rc = create(worker);
+    int rc = fern_offload_thread(&worker->id, work, worker);
     if (rc < 0) {
         free(worker);
         return off->threads ? 0 : rc;   /* the others come to it in time */

@@ -8,12 +8,18 @@
 #include "fern.h"
 #include "wait.h"
 
+#include <pthread.h>
+
 enum { FERN_OFFLOAD_THREADS = 8 };
 
 /* Parks. fern_offload, with a word on what the caller waits for; `kind`
    describes `job`. */
 int fern_offload_for(const fern_wait_kind *kind, void (*fn)(void *job),
                      void *job, void (*drop)(void *job), double deadline);
+
+/* Start an OS thread that is no part of the pool, to be joined by the caller. It
+   gets no signals. Returns 0 or -errno. */
+int fern_offload_thread(pthread_t *id, void *(*fn)(void *arg), void *arg);
 
 /* End the pool of `hub`, which runs no posts from here on. Joins the OS
    threads that are idle and lets go of those that are stuck in a call: they

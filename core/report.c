@@ -89,7 +89,7 @@ static void tell_those_due(fern_hub *hub, double now)
 
 void fern_report_put_off(fern_thread *thread)
 {
-    if (fern_list_empty(&thread->unasked))
+    if (!thread->ended || fern_list_empty(&thread->unasked))
         return;
     fern_list_remove(&thread->unasked);
     fern_list_append(&thread->hub->unasked, &thread->unasked);
@@ -98,7 +98,7 @@ void fern_report_put_off(fern_thread *thread)
 
 void fern_report_cancel(fern_thread *thread)
 {
-    if (fern_list_empty(&thread->unasked))
+    if (!thread->ended || fern_list_empty(&thread->unasked))
         return;
     fern_hub *hub = thread->hub;
     fern_list_remove(&thread->unasked);
@@ -149,6 +149,11 @@ void fern_report_now(fern_hub *hub)
 
 void fern_report_later(fern_hub *hub, fern_thread *thread)
 {
+    if (hub->exceptions && hub->current) {
+        thread->observed = true;        /* once is enough */
+        tell(hub, thread);
+        return;
+    }
     thread->ended_at = fern_now();
     fern_list_append(&hub->unasked, &thread->unasked);
     fern_thread_ref(thread);

@@ -4,6 +4,7 @@
    retired (stack and struct go back). A thread killed before it began is
    ended at once, and comes to its own stack only if it has links to run. */
 #include "thread.h"
+#include "debug.h"
 #include "hub.h"
 #include "interrupt.h"
 #include "local.h"
@@ -71,7 +72,6 @@ static fern_thread *new_struct(fern_hub *hub)
     fern_list_init(&thread->all);
     fern_list_init(&thread->waiters);
     fern_list_init(&thread->links);
-    fern_list_init(&thread->unasked);
     thread->refs = 1;
     thread->shallow = UINTPTR_MAX;
     return thread;
@@ -229,12 +229,18 @@ void fern_thread_leave_pool(fern_thread *thread)
     fern_pool_unref(pool);
 }
 
+static void set_ended(fern_thread *thread)
+{
+    thread->ended = true;
+    fern_list_init(&thread->unasked);
+}
+
 static void finish(fern_thread *thread, int rc)
 {
     fern_hub *hub = thread->hub;
     thread->rc = rc;
     thread->outcome = (uint8_t)outcome_of(thread, rc);
-    thread->ended = true;
+    set_ended(thread);
     thread->shield = 0;
     fern_interrupt_clear(thread);
     thread->attention = false;
@@ -317,7 +323,9 @@ void fern_thread_abandon(fern_thread *thread)
         thread->outcome = FERN_KILLED;
         thread->rc = -ECANCELED;
     }
-    thread->killed = thread->ended = thread->retired = true;
+    if (!thread->ended)
+        set_ended(thread);
+    thread->killed = thread->retired = true;
     fern_locals_drop(thread);
     fern_wake_all(&thread->waiters, 0);
     fern_source_tell(thread, thread->watched);
@@ -349,9 +357,16 @@ static void late_start(fern_timer *timer)
     fern_hub_ready(thread->hub, thread);
 }
 
+fern_thread *fern_thread_of_timer(fern_timer *timer)
+{
+    return timer->fn == timed_out || timer->fn == late_start ?
+        fern_list_entry(timer, fern_thread, timer) : NULL;
+}
+
 static void start(fern_hub *hub, fern_thread *thread, double at)
 {
     thread->id = ++hub->ids;
+    thread->parent = hub->current ? hub->current->id : UINT64_MAX;
     hub->spawned++;
     hub->alive++;
     hub->alive_all++;
@@ -362,6 +377,7 @@ static void start(fern_hub *hub, fern_thread *thread, double at)
         thread->timer.fn = late_start;
         if (at < FERN_NEVER)
             fern_timers_place(&hub->timers, &thread->timer, at);
+        fern_debug_late_start(thread);
         fern_hub_settle(hub);
     } else {
         fern_hub_ready(hub, thread);
@@ -472,7 +488,7 @@ int fern_thread_adopt_main(fern_hub *hub)
     if (!main)
         return -ENOMEM;
     main->hub = hub;
-    main->id = 0;
+    main->parent = UINT64_MAX;
     main->begun = true;
     main->timer.fn = timed_out;
     main->name = strdup("main");
@@ -489,7 +505,8 @@ int fern_thread_adopt_main(fern_hub *hub)
 void fern_thread_leave_main(fern_hub *hub)
 {
     fern_thread *main = hub->main;
-    main->ended = main->retired = true;
+    set_ended(main);
+    main->retired = true;
     main->outcome = FERN_DONE;
     fern_interrupt_clear(main);
     fern_locals_drop(main);
@@ -670,11 +687,11 @@ const char *fern_thread_name(const fern_thread *thread)
 
 int fern_thread_set_name(fern_thread *thread, const char *name)
 {
-    char *copy = name ? strdup(name) : NULL;
+    char *copy = name ? strdup(name) : NULL, *old = thread->name;
     if (name && !copy)
         return -ENOMEM;
-    free(thread->name);
-    thread->name = copy;
+    thread->name = copy;        /* at no time is it one that is gone: see watchdog.c */
+    free(old);
     return 0;
 }
 

@@ -34,23 +34,26 @@ struct fern_thread {
     uint32_t shield;
     int rc;                     /* what fern_wake said; at the end, the result */
     int pending_rc;             /* to be returned by the next parking call */
-    void *item;                 /* what it brings to a queue, or was given there */
+    uint32_t selects;           /* that it is in: its error is not reported meanwhile */
 
     const fern_wait_kind *kind; /* while waiting */
     const void *object;
     fern_timer timer;           /* of a wait with a deadline, or of a late start */
+    double parked_at;           /* when the last wait began, as the hub had read the clock */
     double kill_grace;          /* seconds of parking left to a killed thread */
     fern_list deadlines;        /* fern_deadline, innermost first */
     fern_deadline *expired;     /* what fern_thread_interrupted tells */
     struct fern_heed {          /* of the wait it is in, if it heeds something */
         double until;           /* the wait's own deadline */
         double limit;           /* when to wake up at the latest */
-        double parked_at;
         fern_deadline *cause;   /* whose time `limit` is, or whose grace */
         bool grace;             /* `limit` is the end of a grace */
     } heed;
 
-    fern_body *body;
+    union {
+        fern_body *body;        /* until it has begun */
+        void *item;             /* what it brings to a queue, or was given there */
+    };
     void *arg;
     const fern_host *host;
     void *data;
@@ -61,14 +64,22 @@ struct fern_thread {
     char *name;
     const char *file;
     fern_pool *pool;
-    fern_list unasked;          /* hub->unasked */
-    double ended_at;            /* when it went into hub->unasked */
+    union {
+        struct {                /* until it has ended; while hub->accounting */
+            uint64_t cpu;       /* nanoseconds */
+            uint64_t switches;
+        };
+        fern_list unasked;      /* from then on: hub->unasked */
+    };
+    union {
+        uint64_t parent;        /* id of who spawned it, until it has ended; UINT64_MAX: nobody */
+        double ended_at;        /* when it went into hub->unasked */
+    };
     fern_stack stack;
     fern_stacks *stacks;
     uint64_t id;
     int line;
     uint32_t refs;
-    uint32_t selects;           /* that it is in: its error is not reported meanwhile */
 };
 
 /* An idle thread, such as a worker between two jobs, is not waited for, does
@@ -98,6 +109,10 @@ void fern_thread_recycle_deinit(fern_hub *hub);
 
 /* Kill all but the main thread. */
 void fern_thread_kill_all(fern_hub *hub);
+
+/* The thread whose timer this is: that of its wait, or of its late start; or
+   NULL if it is no thread's. */
+fern_thread *fern_thread_of_timer(fern_timer *timer);
 
 /* Unlink a thread that will never run again. */
 void fern_thread_abandon(fern_thread *thread);

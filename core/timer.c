@@ -3,10 +3,12 @@
    walk. Timers of threads have their slots reserved when the thread is
    spawned: starting one cannot fail, and so no wait can for want of memory. */
 #include "timer.h"
+#include "debug.h"
 #include "hub.h"
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct fern_timer_slot {
     double at;
@@ -165,10 +167,67 @@ void fern_timers_run(fern_timers *timers, double now)
     timers->running = 0;
 }
 
+/* ---- looking at them ---- */
+
+static int compare(const void *a, const void *b)
+{
+    return before(a, b) ? -1 : 1;
+}
+
+int fern_timers_sorted(const fern_timers *timers, fern_timer ***out)
+{
+    size_t count = timers->count;
+    slot *slots = malloc((count + 1) * sizeof *slots);
+    fern_timer **sorted = malloc((count + 1) * sizeof *sorted);
+    if (!slots || !sorted) {
+        free(slots);
+        free(sorted);
+        return -ENOMEM;
+    }
+    if (count) {
+        memcpy(slots, timers->slots + ROOT, count * sizeof *slots);
+        qsort(slots, count, sizeof *slots, compare);
+    }
+    for (size_t i = 0; i < count; i++)
+        sorted[i] = slots[i].timer;
+    free(slots);
+    *out = sorted;
+    return (int)count;
+}
+
+/* ---- names ---- */
+
+enum { NAMES = 64 };
+static struct { _Atomic(fern_timer_fn *) fn; const char *_Atomic what; } names[NAMES];
+
+void fern_timer_name(fern_timer_fn *fn, const char *what)
+{
+    for (int i = 0; i < NAMES; i++) {
+        fern_timer_fn *none = NULL;
+        if (atomic_load(&names[i].fn) != fn &&
+            !atomic_compare_exchange_strong(&names[i].fn, &none, fn))
+            continue;
+        atomic_store(&names[i].what, what);
+        return;
+    }
+}
+
+const char *fern_timer_what(const fern_timer *timer)
+{
+    for (int i = 0; i < NAMES; i++)
+        if (atomic_load(&names[i].fn) == timer->fn)
+            return atomic_load(&names[i].what);
+    return NULL;
+}
+
+/* ---- the public ones ---- */
+
 int fern_timer_start(fern_timer *timer, double at)
 {
     fern_hub *hub = fern_hub_here;
     int rc = fern_timers_start(&hub->timers, timer, at);
+    if (hub->timer_stacks)
+        fern_debug_note_timer(hub, timer);
     fern_hub_settle(hub);
     return rc;
 }
@@ -178,5 +237,6 @@ void fern_timer_stop(fern_timer *timer)
     if (!timer->index)
         return;
     fern_timers_stop(&fern_hub_here->timers, timer);
+    fern_debug_forget_timer(fern_hub_here, timer);
     fern_hub_settle(fern_hub_here);
 }

@@ -38,4 +38,11 @@ double fern_timers_next(const fern_timers *timers);
    that they start are left for the next time. */
 void fern_timers_run(fern_timers *timers, double now);
 
+/* All timers, soonest first: a new array, to be freed. Returns their number,
+   or -ENOMEM. */
+int fern_timers_sorted(const fern_timers *timers, fern_timer ***out);
+
+/* What fern_timer_name has said, or NULL. */
+const char *fern_timer_what(const fern_timer *timer);
+
 #endif

@@ -52,7 +52,7 @@ static int wait_heeding(fern_thread *self, fern_list *waiters, const fern_wait_k
     if (rc < 0)
         return rc;
     rc = -ETIMEDOUT;
-    if (self->heed.limit > self->heed.parked_at || kind == &sleeping)
+    if (self->heed.limit > self->parked_at || kind == &sleeping)
         rc = park(self, waiters, kind, object, self->heed.limit);
     return fern_interrupt_after(self, true, rc, kind->hands_over);
 }
@@ -67,6 +67,7 @@ int fern_wait(fern_list *waiters, const fern_wait_kind *kind,
     if (self->attention)
         return wait_heeding(self, waiters, kind, object, deadline);
     self->expired = NULL;
+    self->parked_at = self->hub->dated ? fern_now() : self->hub->now;
     if (deadline < FERN_NEVER && kind != &sleeping && deadline <= fern_now())
         return -ETIMEDOUT;
     rc = park(self, waiters, kind, object, deadline);
@@ -122,8 +123,12 @@ int fern_breathe(void)
 {
     int rc = fern_heed_interrupts();
     fern_hub *hub = fern_hub_here;
-    if (rc < 0 || --hub->budget > 0)
+    if (rc < 0)
         return rc;
+    if (--hub->budget > 0) {
+        hub->switches--;        /* it is none */
+        return 0;
+    }
     hub->budget = 1;            /* the yield spends the last of it */
     return fern_yield();
 }

@@ -1,14 +1,25 @@
 -- SPDX-License-Identifier: MIT
 -- urls: fetch many pages at once, and tell their lengths in order.
 --
---    lua5.4 examples/urls.lua URL...
+--    lua5.4 examples/urls.lua [--debug] URL...
 --
--- Without a URL it serves itself a site of 100 pages: see site.lua.
+-- Without a URL it serves itself a site of 100 pages: see site.lua. With --debug
+-- every fetch prints what timers and listeners there are, and who made them.
 
 local fern = require "fern"
 local http = require "fern.http"
 
+local debug = arg[1] == "--debug" and table.remove(arg, 1) and fern.debug
+if debug then
+  debug.hub_timer_stacks(true)
+  debug.hub_listener_stacks(true)
+end
+
 local function fetch(url)
+  if debug then
+    print(debug.format_hub_timers())
+    print(debug.format_hub_listeners())
+  end
   local started = fern.now()
   local response, problem = http.get(url)
   return url, response and response.body, problem, fern.now() - started

@@ -165,6 +165,8 @@ typedef struct fern_hub_stats {
     uint64_t spawned, turns, polls;
     size_t stacks, stack_slabs; /* mapped */
     bool guard_markers;
+    size_t watches;             /* fern_watch with events */
+    uint64_t switches;          /* times that a thread parked, yielded or ended */
 } fern_hub_stats;
 FERN_API void fern_hub_inspect(const fern_hub *hub, fern_hub_stats *stats);
 
@@ -198,6 +200,12 @@ typedef struct fern_host {
     void (*report)(fern_thread *thread);
     /* The last reference to the thread is gone. */
     void (*free)(void *data);
+    /* In a signal handler, while `thread` runs: see to it that it calls
+       fern_debug_poked soon, where it can be looked at. `again`: it has not
+       done so for 10 ms, and perhaps it was not the right place to ask. False:
+       there is no other; a native function holds it, and a traceback can be
+       taken right here. Called only for a thread with a `traceback`. */
+    bool (*poke)(fern_thread *thread, bool again);
 } fern_host;
 
 /* A thread's body. Returns its result: 0 or more is success; a negative one
@@ -395,6 +403,11 @@ FERN_API int fern_watch_open(int fd, int events, fern_watch_fn *fn, void *arg,
 FERN_API void fern_watch_set(fern_watch *watch, int events);
 FERN_API void fern_watch_close(fern_watch *watch);
 
+/* For people who look at it: `what` (static) the watch is part of, such as "the
+   HTTP client", and for whose sake there is one; `thread` is borrowed for
+   the call, or NULL. */
+FERN_API void fern_watch_about(fern_watch *watch, const char *what, fern_thread *thread);
+
 /* A timer of the current hub in the caller's storage, zeroed first: calls
    `fn(timer)` once on the hub's stack, where it must not park. Starting a
    started one moves it. Returns 0 or -ENOMEM. */
@@ -407,6 +420,10 @@ typedef struct fern_timer {
 } fern_timer;
 FERN_API int fern_timer_start(fern_timer *timer, double at);
 FERN_API void fern_timer_stop(fern_timer *timer);
+
+/* Any thread. The same for timers: what those with this `fn` are part of. */
+typedef void fern_timer_fn(fern_timer *timer);
+FERN_API void fern_timer_name(fern_timer_fn *fn, const char *what);
 
 /* ---- offload -------------------------------------------------------- */
 
@@ -1101,6 +1118,86 @@ FERN_API const char *fern_graph_blame(const fern_graph *graph, const char *name)
 /* The graph and the name (unless `name` is NULL) of the task that the current
    thread is; else NULL. */
 FERN_API fern_graph *fern_graph_current(const char **name);
+/* ---- debug ---------------------------------------------------------- */
+
+/* Nothing here parks. What is recorded only on demand costs nothing before. */
+
+typedef struct fern_thread_info {
+    uint64_t parent;            /* id of the thread that spawned it; UINT64_MAX: none did */
+    double since;               /* it waits: when that began; else 0. See fern_debug_dates */
+    size_t stack_used;          /* bytes of its C stack that it stands on; 0: unknown */
+    double cpu_time;            /* seconds that it has run, and how often it gave up */
+    uint64_t switches;          /*   the hub, since fern_debug_accounting was switched on */
+} fern_thread_info;
+FERN_API void fern_thread_inspect(const fern_thread *thread, fern_thread_info *info);
+
+/* Read the clock whenever a thread begins to wait. Otherwise `since` is of the
+   last time that the hub had read it, a turn ago or as long as a thread has held
+   the hub. */
+FERN_API void fern_debug_dates(fern_hub *hub, bool on);
+
+/* Read the clock at every switch and count what the threads use. */
+FERN_API void fern_debug_accounting(fern_hub *hub, bool on);
+FERN_API bool fern_debug_accounts(const fern_hub *hub);
+
+typedef struct fern_timer_info {
+    double at;
+    fern_thread *thread;        /* that waits no longer than this, or begins then; or NULL */
+    const char *what;           /* what else it is, such as "the HTTP client" */
+    const char *stack;          /* of who started it, if recorded; or NULL */
+} fern_timer_info;
+typedef bool fern_timer_info_fn(const fern_timer_info *info, void *arg);
+
+/* Call `fn` for every timer that will fire, soonest first, until it returns
+   false. It must not start or stop any. Returns 0 or -ENOMEM. */
+FERN_API int fern_debug_timers(fern_hub *hub, fern_timer_info_fn *fn, void *arg);
+
+typedef struct fern_listener_info {
+    int fd;
+    int event;                  /* FERN_READ or FERN_WRITE */
+    fern_thread *thread;        /* that waits, or for whose sake a library does; or NULL */
+    const char *what;           /* what library; NULL: it is the thread itself */
+    const char *stack;          /* of who made it, if recorded; or NULL */
+} fern_listener_info;
+typedef bool fern_listener_fn(const fern_listener_info *info, void *arg);
+
+/* The same for all who listen for `event`: the threads by descriptor, then
+   libraries. */
+FERN_API void fern_debug_listeners(fern_hub *hub, int event, fern_listener_fn *fn, void *arg);
+
+/* Tell the stacks of who started timers and listeners, from now on. */
+FERN_API void fern_debug_timer_stacks(fern_hub *hub, bool on);
+FERN_API void fern_debug_listener_stacks(fern_hub *hub, bool on);
+
+/* Tell a thread's error at once when it ends, be it asked for later or not;
+   and not again. */
+FERN_API void fern_debug_exceptions(fern_hub *hub, bool on);
+
+/* When one green thread holds the hub for longer than `seconds`, say so on
+   stderr with its traceback, once for each place; 0: no more. An OS thread
+   watches, and sends SIGURG to the hub's. Returns 0 or -errno. */
+FERN_API int fern_debug_blocking(fern_hub *hub, double seconds);
+
+/* See fern_host.poke. */
+FERN_API void fern_debug_poked(void);
+
+/* All of it as a text, to be freed; NULL for want of memory. */
+enum {
+    FERN_DEBUG_THREADS = 1,     /* with their tracebacks, who spawned whom */
+    FERN_DEBUG_TIMERS = 2,
+    FERN_DEBUG_LISTENERS = 4,
+    FERN_DEBUG_STATS = 8,
+    FERN_DEBUG_ALL = 15,
+};
+FERN_API char *fern_debug_text(fern_hub *hub, int what);
+
+/* Write all of it to the descriptor, which blocks meanwhile. */
+FERN_API void fern_debug_dump(fern_hub *hub, int fd);
+
+/* Dump to stderr whenever the process gets `signal` (0: no more), also while a
+   thread holds the hub, if its host has a `poke`. Returns 0, -EBUSY when the
+   signal is somebody's or another hub does so, or -EINVAL. */
+FERN_API int fern_debug_signal(fern_hub *hub, int signal);
 
 /* ---- waiting for many ----------------------------------------------- */
 

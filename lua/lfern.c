@@ -145,6 +145,7 @@ static void push_module(lua_State *L, lfern *fern)
     lfuture_open(L);
     lexecutor_open(L);
     lnet_open(L);
+    ldebug_open(L);
     lend_open(L);
     lua_pushvalue(L, -1);
     fern->module = luaL_ref(L, LUA_REGISTRYINDEX);

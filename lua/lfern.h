@@ -263,6 +263,8 @@ LFERN_PRIVATE void lqueue_open(lua_State *L);
 LFERN_PRIVATE void lfuture_open(lua_State *L);
 LFERN_PRIVATE void lexecutor_open(lua_State *L);
 LFERN_PRIVATE void lnet_open(lua_State *L);
+LFERN_PRIVATE void ldebug_open(lua_State *L);
+LFERN_PRIVATE void linspect_open(lua_State *L);
 
 /* ---- the end (lend.c) ---- */
 

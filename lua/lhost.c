@@ -36,12 +36,25 @@ static int put_frame(char *buffer, size_t size, const lua_Debug *ar)
     return snprintf(buffer, size, "    %s:%s %s", ar->short_src, line, what);
 }
 
-/* Without allocating or raising: it may be called for any thread, at any
-   time when that thread does not run. */
+static lua_State *resumed_by(lua_State *L);
+
+/* The innermost state of a thread. While it runs, the one that parked last may
+   be a coroutine that is gone. */
+static lua_State *innermost(fern_thread *thread, lua_State *L)
+{
+    if (thread != fern_current())
+        return fern_thread_spot(thread);
+    for (lua_State *next = L; next; next = resumed_by(L))
+        L = next;
+    return L;
+}
+
+/* Without allocating, raising or writing: it may be called for any thread, at
+   any time when its Lua states stand still. */
 static void host_traceback(fern_thread *thread, char *buffer, size_t size)
 {
     lthread *box = fern_thread_data(thread);
-    lua_State *states[2] = { fern_thread_spot(thread), box->L };
+    lua_State *states[2] = { innermost(thread, box->L), box->L };
     size_t length = 0;
     lua_Debug ar;
     buffer[0] = 0;
@@ -91,32 +104,28 @@ static void insist_in(lua_State *L, lthread *box)
         lua_sethook(L, insist_hook, LUA_MASKCOUNT, next_leash(box));
 }
 
-/* The coroutine on the top of the stack of `L`, which is popped, if it has
-   been resumed and has not yielded. */
-static lua_State *take_resumed(lua_State *L)
+/* The coroutine at `index` of `L`, if it has been resumed and has not yielded. */
+static lua_State *resumed_at(lua_State *L, int index)
 {
-    lua_State *other = lua_tothread(L, -1);
+    lua_State *other = lua_tothread(L, index);
     lua_Debug ar;
-    lua_pop(L, 1);
     return other && other != L && lua_status(other) == LUA_OK &&
            lua_getstack(other, 0, &ar) ? other : NULL;
 }
 
 /* The coroutine that `L` has resumed and waits for, or NULL: Lua does not
-   tell, but it is an upvalue or an argument of the C function that runs it. */
+   tell, but it is an upvalue or an argument of the C function that runs it.
+   Only reads. */
 static lua_State *resumed_by(lua_State *L)
 {
     lua_State *found = NULL;
     lua_Debug ar;
-    if (!lua_getstack(L, 0, &ar) || !lua_checkstack(L, 2))
+    if (!lua_getstack(L, 0, &ar) || !lua_getinfo(L, "Su", &ar) || *ar.what != 'C')
         return NULL;
-    lua_getinfo(L, "f", &ar);
-    bool is_c = lua_iscfunction(L, -1);
-    for (int n = 1; is_c && !found && lua_getupvalue(L, -1, n); n++)
-        found = take_resumed(L);
-    lua_pop(L, 1);
-    for (int n = 1; is_c && !found && lua_getlocal(L, &ar, n); n++)
-        found = take_resumed(L);
+    for (int n = 1; !found && n <= ar.nups; n++)
+        found = resumed_at(L, lua_upvalueindex(n));
+    for (int n = 1; !found && n <= lua_gettop(L); n++)
+        found = resumed_at(L, n);
     return found;
 }
 
@@ -151,6 +160,59 @@ static bool host_deadline_applies(fern_thread *thread, void *state)
     return last != spot;
 }
 
+/* ---- to be looked at while it runs ---- */
+
+/* What hook a state had before ours. Of this OS thread: the oldest is lost. */
+enum { POKED = 16 };
+static __thread struct poked {
+    lua_State *L;
+    lua_Hook fn;
+    int mask, count;
+} poked[POKED];
+static __thread unsigned poked_count;
+
+static void poke_hook(lua_State *L, lua_Debug *ar)
+{
+    struct poked *old = NULL;
+    (void)ar;
+    for (unsigned i = 0; i < POKED && !old; i++)
+        if (poked[i].L == L)
+            old = &poked[i];
+    if (old)
+        lua_sethook(L, old->fn, old->mask, old->count);
+    else
+        lua_sethook(L, NULL, 0, 0);
+    if (old)
+        old->L = NULL;
+    fern_debug_poked();
+}
+
+/* In a signal handler: as Lua's own for Ctrl-C does. */
+static void hook_poke(lua_State *L)
+{
+    if (lua_gethook(L) == poke_hook)
+        return;
+    for (unsigned i = 0; i < POKED; i++)
+        if (poked[i].L == L)    /* of a coroutine that is gone */
+            poked[i].L = NULL;
+    poked[poked_count++ % POKED] = (struct poked){
+        L, lua_gethook(L), lua_gethookmask(L), lua_gethookcount(L),
+    };
+    lua_sethook(L, poke_hook, LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE | LUA_MASKCOUNT, 1);
+}
+
+/* First the thread's own state. If that does not run, it may have resumed
+   another, which is found only once it stands still. */
+static bool host_poke(fern_thread *thread, bool again)
+{
+    lua_State *L = ((lthread *)fern_thread_data(thread))->L;
+    while (again && L && lua_gethook(L) == poke_hook)
+        L = resumed_by(L);
+    if (L)
+        hook_poke(L);
+    return L;
+}
+
 static void host_report(fern_thread *thread)
 {
     lthread *box = fern_thread_data(thread);
@@ -168,4 +230,5 @@ const fern_host lthread_host = {
     .deadline_applies = host_deadline_applies,
     .ended = host_ended,
     .report = host_report,
+    .poke = host_poke,
 };

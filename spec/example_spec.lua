@@ -59,6 +59,18 @@ describe("examples/urls.lua", function()
     assert.are.equal(1, code)
   end)
 
+  it("shows the timers and listeners from inside fetch, and who made them", function()
+    local output, code = script.run("", "examples/urls.lua", "--debug")
+    assert.are.equal(0, code)
+    local _, prints = output:gsub("TIMERS:\n.-READERS:\n.-WRITERS:\n", "")
+    assert.are.equal(100, prints)
+    local stack = "\n +%[C%]: in [^\n]*\n[^\n]*http.lua:%d+: in [^\n]*\n +examples/urls.lua:%d+: in "
+    assert.is_truthy(output:find("in %d+%.%d+ s: the HTTP client" .. stack))
+    assert.is_truthy(output:find("descriptor %d+: the HTTP client, for thread #%d+" .. stack))
+    assert.is_truthy(output:find("descriptor %d+: thread #%d+\n[^\n]*'accept'\n +examples/site.lua:%d+: in "))
+    assert.are.equal(100, (summary(lines_of(output)[#lines_of(output)])))
+  end)
+
   it("takes what is no URL for a failure", function()
     local output, code = script.run("", "examples/urls.lua", "nonsense", "http://a b/", "")
     assert.are.equal(4, #lines_of(output), output)

@@ -35,7 +35,7 @@ local fern = {
 }
 
 -- fern.http and its like: the submodule of that name, loaded on first use.
-local submodules = { http = true, net = true }
+local submodules = { debug = true, http = true, net = true }
 
 loading.install(core)
 

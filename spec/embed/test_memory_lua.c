@@ -427,6 +427,26 @@ TEST(parking_everywhere)
         "assert(t:wait() == 'ended')\n", prepare);
 }
 
+TEST(what_there_is_is_told)
+{
+    check_script(
+        "local debug = require 'fern.core'.debug\n"
+        "debug.hub_timer_stacks(true)\n"
+        "debug.hub_listener_stacks(true)\n"
+        "debug.thread_accounting(true)\n"
+        "local late = fern.spawn_after(1e6, print)\n"
+        "local all = debug.threads()\n"
+        "assert(#all == 3 and #debug.timers() == 1 and #debug.listeners() == 0)\n"
+        "assert(debug.stats().threads == 2 and #debug.states() == 3)\n"
+        "assert(debug.format_hub_timers():find 'begins')\n"
+        "assert(debug.format():find 'ticker')\n"
+        "debug.hub_blocking_detection(true, 60)\n"
+        "fern.sleep(0)\n"
+        "debug.hub_blocking_detection(false)\n"
+        "debug.thread_accounting(false)\n"
+        "late:kill()\n", prepare);
+}
+
 /* ---- the end ---- */
 
 static const char park[] =
