@@ -36,7 +36,7 @@ static int put_frame(char *buffer, size_t size, const lua_Debug *ar)
     return snprintf(buffer, size, "    %s:%s %s", ar->short_src, line, what);
 }
 
-static lua_State *resumed_by(lua_State *L);
+static lua_State *next_state(lua_State *base, lua_State *L);
 
 /* The innermost state of a thread. While it runs, the one that parked last may
    be a coroutine that is gone. */
@@ -44,7 +44,7 @@ static lua_State *innermost(fern_thread *thread, lua_State *L)
 {
     if (thread != fern_current())
         return fern_thread_spot(thread);
-    for (lua_State *next = L; next; next = resumed_by(L))
+    for (lua_State *base = L, *next = L; next; next = next_state(base, L))
         L = next;
     return L;
 }
@@ -129,12 +129,23 @@ static lua_State *resumed_by(lua_State *L)
     return found;
 }
 
+/* The same, on the way from a thread's own state `base` to its innermost. What
+   we met before is an argument that somebody passed on. */
+static lua_State *next_state(lua_State *base, lua_State *L)
+{
+    lua_State *next = resumed_by(L);
+    for (lua_State *met = base; next && met != L; met = resumed_by(met))
+        if (met == next)
+            return NULL;
+    return next;
+}
+
 /* The thread swallows its kill: raise it from now on without its parking, in
    the state that parked, in the thread's own, and in those between them. */
 static void host_insist(fern_thread *thread)
 {
     lthread *box = fern_thread_data(thread);
-    for (lua_State *L = box->L; L; L = resumed_by(L))
+    for (lua_State *L = box->L; L; L = next_state(box->L, L))
         insist_in(L, box);
     insist_in(fern_thread_spot(thread), box);
 }
@@ -152,7 +163,7 @@ static bool host_deadline_applies(fern_thread *thread, void *state)
         return true;
     if (lua_status(state) != LUA_OK || !lua_getstack(state, 0, &ar))
         return false;
-    for (lua_State *L = box->L; L; L = resumed_by(L)) {
+    for (lua_State *L = box->L; L; L = next_state(box->L, L)) {
         if (L == state)
             return true;
         last = L;
@@ -205,9 +216,9 @@ static void hook_poke(lua_State *L)
    another, which is found only once it stands still. */
 static bool host_poke(fern_thread *thread, bool again)
 {
-    lua_State *L = ((lthread *)fern_thread_data(thread))->L;
+    lua_State *base = ((lthread *)fern_thread_data(thread))->L, *L = base;
     while (again && L && lua_gethook(L) == poke_hook)
-        L = resumed_by(L);
+        L = next_state(base, L);
     if (L)
         hook_poke(L);
     return L;

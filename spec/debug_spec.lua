@@ -124,6 +124,15 @@ describe("fern.debug", function()
       inside:kill()
     end)
 
+    it("is not led round by a coroutine that is given its maker", function()
+      local found
+      fern.spawn(function()
+        local maker = coroutine.running()
+        coroutine.wrap(function() found = debug.threads(maker) end)()
+      end):wait()
+      assert.is_true(#found >= 2)
+    end)
+
     it("counts CPU time and switches while it is asked to", function()
       debug.thread_accounting(true)
       local busy = fern.spawn(function()

@@ -258,6 +258,10 @@ describe("kill", function()
     ["a loop inside a coroutine"] = function()
       coroutine.wrap(function() while true do pcall(fern.sleep, 1) end end)()
     end,
+    ["a loop inside a coroutine that hands its maker on"] = function()
+      local maker = coroutine.running()
+      coroutine.wrap(function() while true do pcall(fern.sleep, 1, maker) end end)()
+    end,
     ["coroutines in coroutines"] = function()
       coroutine.wrap(function()
         while true do
