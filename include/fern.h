@@ -1010,6 +1010,7 @@ FERN_API int fern_queue_join(fern_queue *queue, double deadline);
 
 /* Ready when get would not wait. */
 FERN_API struct fern_source fern_queue_source(fern_queue *queue);
+
 /* ---- graph ---------------------------------------------------------- */
 
 /* Tasks with names, and the names of those that they need: each begins, in a
