@@ -8,10 +8,19 @@
 
 enum { FIRST_SIZE = 16 };       /* a power of two */
 
+/* All zero until it is first looked at. */
+static fern_list *bucket_at(const fern_sources *sources, size_t i)
+{
+    fern_list *bucket = &sources->buckets[i];
+    if (!bucket->next)
+        fern_list_init(bucket);
+    return bucket;
+}
+
 static fern_list *bucket_of(const fern_sources *sources, const void *object)
 {
     uint64_t hash = (uint64_t)(uintptr_t)object * 0x9e3779b97f4a7c15u;  /* 2^64 / golden ratio */
-    return &sources->buckets[(hash >> 32) & (sources->size - 1)];
+    return bucket_at(sources, (hash >> 32) & (sources->size - 1));
 }
 
 static bool *watched_of(fern_source source)
@@ -24,14 +33,12 @@ static int grow(fern_sources *sources)
 {
     fern_sources more = { .size = sources->size ? 2 * sources->size : FIRST_SIZE,
                           .count = sources->count };
-    more.buckets = malloc(more.size * sizeof *more.buckets);
+    more.buckets = calloc(more.size, sizeof *more.buckets);
     if (!more.buckets)
         return -ENOMEM;
-    for (size_t i = 0; i < more.size; i++)
-        fern_list_init(&more.buckets[i]);
     fern_list *node;
     for (size_t i = 0; i < sources->size; i++)
-        while ((node = fern_list_take(&sources->buckets[i]))) {
+        while ((node = fern_list_take(bucket_at(sources, i)))) {
             fern_observer *observer = fern_list_entry(node, fern_observer, node);
             fern_list_append(bucket_of(&more, observer->source.object), node);
         }
@@ -124,7 +131,7 @@ bool fern_source_ready(fern_source source)
 void fern_sources_deinit(fern_sources *sources)
 {
     for (size_t i = 0; i < sources->size; i++)
-        while (fern_list_take(&sources->buckets[i]))
+        while (fern_list_take(bucket_at(sources, i)))
             ;
     free(sources->buckets);
     *sources = (fern_sources){ 0 };
