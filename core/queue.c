@@ -24,7 +24,7 @@ struct fern_queue {
     bool closed, lifo;
     bool comparing;             /* `turn` has begun */
     bool watched;               /* see source.h */
-    uint32_t refs;              /* with those who wait */
+    uint32_t refs;              /* with those who wait, in selects too */
     fern_ring ring;             /* the items, the oldest first; or, if it orders them, */
     fern_skiplist *list;
     fern_thread *turn;          /* whose put looks for a place, or is to, or NULL */
@@ -460,10 +460,18 @@ static bool is_ready(const void *object)
     return has_item(queue) || queue->closed;
 }
 
+static void hold(void *queue, bool more)
+{
+    if (more)
+        fern_queue_ref(queue);
+    else
+        fern_queue_unref(queue);
+}
+
 fern_source fern_queue_source(fern_queue *queue)
 {
     static const struct fern_source_kind kind = {
-        .ready = is_ready, .watched = offsetof(fern_queue, watched),
+        .ready = is_ready, .watched = offsetof(fern_queue, watched), .hold = hold,
     };
     return (fern_source){ &kind, queue };
 }

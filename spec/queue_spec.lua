@@ -342,6 +342,24 @@ describe("a queue", function()
     assert.equal("end\nunwound\n", output)
   end)
 
+  it("survives a finalizer called by hand, with somebody in it and somebody watching", function()
+    local queue, finalize = fern.queue(0), getmetatable(fern.queue()).__gc
+    local getter = fern.spawn(queue.get, queue)
+    let_run()
+    local watcher = fern.spawn((fern.as_completed { queue }))
+    let_run()
+    finalize(queue)
+    finalize(queue)
+    fails_with("finalized", queue.put, queue, 1)
+    fails_with("finalized", tostring, queue)
+    queue:close()
+    getter:kill()
+    killed_join(getter)
+    watcher:kill()
+    killed_join(watcher)
+    assert.is_false((pcall(finalize, {})))
+  end)
+
   it("names what is waited for when all wait", function()
     local output, code = support.run [[
       local fern = require "fern"
