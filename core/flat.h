@@ -71,19 +71,18 @@ static inline void fern_hub_switch_away(fern_hub *hub, fern_thread *self)
     fern_context_switch(&self->context, next ? &next->context : &hub->context);
 }
 
-/* Is there a current thread that may park, with nothing to heed? */
+/* Is there a current thread that may park, with nothing to heed or to note? */
 static inline bool fern_flat(const fern_hub *hub)
 {
-    return __builtin_expect(hub && hub->current && !hub->forked && !hub->current->attention, 1);
+    return __builtin_expect(hub && hub->current && !hub->forked && !hub->dated &&
+                            !hub->current->attention, 1);
 }
 
-/* Parks. As fern_wait, in a list and for ever, for a kind that does not join. */
-static inline int fern_flat_wait(fern_list *waiters, const fern_wait_kind *kind,
+/* Parks. As fern_wait, in a list and for ever, on a hub that is flat, for a kind
+   that does not join. */
+static inline int fern_flat_wait(fern_hub *hub, fern_list *waiters, const fern_wait_kind *kind,
                                  const void *object)
 {
-    fern_hub *hub = fern_hub_here;
-    if (!fern_flat(hub) || __builtin_expect(hub->dated, 0))
-        return fern_wait(waiters, kind, object, FERN_NEVER);
     fern_thread *self = hub->current;
     fern_list_append(waiters, &self->queue);
     self->expired = NULL;

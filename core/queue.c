@@ -199,8 +199,17 @@ static int wait_in(fern_queue *queue, fern_list *waiters, const fern_wait_kind *
                    double deadline)
 {
     queue->refs++;
-    int rc = deadline == FERN_NEVER ? fern_flat_wait(waiters, kind, queue)
-                                    : fern_wait(waiters, kind, queue, deadline);
+    int rc = fern_wait(waiters, kind, queue, deadline);
+    fern_queue_unref(queue);
+    return rc;
+}
+
+/* The same for ever, when all is simple. */
+static inline int wait_flat(fern_queue *queue, fern_hub *hub, fern_list *waiters,
+                            const fern_wait_kind *kind)
+{
+    queue->refs++;
+    int rc = fern_flat_wait(hub, waiters, kind, queue);
     if (--queue->refs == 0)
         free_queue(queue);
     return rc;
@@ -250,7 +259,6 @@ static int put_in_turn(fern_queue *queue, fern_skipnode *node, double deadline)
     return rc;
 }
 
-__attribute__((noinline))
 static int put_ordered(fern_queue *queue, void *item, double deadline)
 {
     if (queue->turn == fern_current())
@@ -273,7 +281,6 @@ int fern_queue_put(fern_queue *queue, void *item, double deadline)
     return fern_queue_put_in(queue, item, deadline);
 }
 
-__attribute__((noinline))
 static int put_stored(fern_queue *queue, void *item)
 {
     int rc = queue->count < queue->ring.capacity ? 0 : fern_ring_reserve(&queue->ring, queue->count + 1);
@@ -324,6 +331,39 @@ int fern_queue_hand(fern_queue *queue, void *item, fern_thread **getter)
     return 1;
 }
 
+/* Apart, so that what does not park need not save registers. */
+__attribute__((noinline))
+static int give_waiting(fern_queue *queue, fern_hub *hub, void *item)
+{
+    hub->current->item = item;
+    fern_source_tell(queue, queue->watched);
+    return wait_flat(queue, hub, &queue->putters, &putting);
+}
+
+__attribute__((noinline))
+static int give_slowly(fern_queue *queue, void *item, void *handed, fern_thread **getter)
+{
+    int rc = hand_slowly(queue, handed, getter);
+    return rc ? rc : fern_queue_put_in(queue, item, FERN_NEVER);
+}
+
+int fern_queue_give(fern_queue *queue, void *item, void *handed, fern_thread **getter)
+{
+    fern_hub *hub = fern_hub_here;
+    fern_thread *first = fern_list_entry(queue->getters.next, fern_thread, queue);
+    if (!fern_flat(hub) || queue->closed || queue->max || queue->list)
+        return give_slowly(queue, item, handed, getter);
+    if (fern_list_empty(&queue->getters))
+        return give_waiting(queue, hub, item);
+    if (!fern_flat_waiter(first))
+        return give_slowly(queue, item, handed, getter);
+    fern_flat_wake(first);
+    first->item = handed;
+    queue->unfinished++;
+    *getter = first;
+    return 1;
+}
+
 __attribute__((noinline))
 static int get_waiting(fern_queue *queue, double deadline, void **out)
 {
@@ -346,12 +386,32 @@ static int get_slowly(fern_queue *queue, double deadline, void **out)
     return 0;
 }
 
+__attribute__((noinline))
+static int get_flat(fern_queue *queue, fern_hub *hub, void **out)
+{
+    fern_thread *self = hub->current;
+    int rc = wait_flat(queue, hub, &queue->getters, &getting);
+    if (rc == 0)
+        *out = self->item;
+    return rc;
+}
+
+__attribute__((noinline))
+static int get_stored(fern_queue *queue, void **out)
+{
+    *out = take_stored(queue);
+    return 0;
+}
+
 int fern_queue_get(fern_queue *queue, double deadline, void **out)
 {
-    if (!fern_flat(fern_hub_here) || queue->count || queue->turn)
+    fern_hub *hub = fern_hub_here;
+    if (!fern_flat(hub) || queue->turn || queue->closed)
         return get_slowly(queue, deadline, out);
+    if (queue->count)
+        return get_stored(queue, out);
     if (fern_list_empty(&queue->putters))
-        return get_waiting(queue, deadline, out);
+        return deadline == FERN_NEVER ? get_flat(queue, hub, out) : get_waiting(queue, deadline, out);
     fern_thread *putter = first_putter(queue);
     if (!fern_flat_waiter(putter))
         return get_slowly(queue, deadline, out);

@@ -977,6 +977,10 @@ FERN_API int fern_queue_get(fern_queue *queue, double deadline, void **out);
 FERN_API int fern_queue_hand(fern_queue *queue, void *item, fern_thread **getter);
 FERN_API int fern_queue_put_in(fern_queue *queue, void *item, double deadline);
 
+/* Parks. The same in one, with a channel in mind: `handed` goes to a getter that
+   waits, and 1 is returned; else `item` is put, however long that takes. */
+FERN_API int fern_queue_give(fern_queue *queue, void *item, void *handed, fern_thread **getter);
+
 /* What get would take, left where it is: 0, -EAGAIN if it would wait, -EPIPE.
    Never parks. */
 FERN_API int fern_queue_peek(const fern_queue *queue, void **out);

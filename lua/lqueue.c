@@ -68,16 +68,21 @@ static void push_value(lua_State *L, void *item)
     lua_xmove(putter, L, 1);
 }
 
+__attribute__((noinline))
+static void take_stored(lua_State *L, lqueue *self, int slot)
+{
+    lslots_push(L, slot);
+    lslots_release(L, &self->slots, slot);
+}
+
 /* Push the value of an item that was got from the queue at 1; what was handed
    is there already. */
 static inline void take_value(lua_State *L, lqueue *self, void *item)
 {
-    if (is_slot(item)) {
-        lslots_push(L, slot_of(item));
-        lslots_release(L, &self->slots, slot_of(item));
-    } else if (item) {
+    if (is_slot(item))
+        take_stored(L, self, slot_of(item));
+    else if (item)
         lua_xmove(item, L, 1);
-    }
 }
 
 /* A channel is about to be none: what waits there needs a slot, of those that
@@ -173,7 +178,7 @@ static int put_in_slot(lua_State *L, lqueue *self, fern_queue *queue, double dea
     return rc;
 }
 
-static inline int put_in(lua_State *L, lqueue *self, fern_queue *queue, double deadline)
+static int put_in(lua_State *L, lqueue *self, fern_queue *queue, double deadline)
 {
     if (fern_queue_max(queue) > 0)
         return put_in_slot(L, self, queue, deadline);
@@ -183,16 +188,13 @@ static inline int put_in(lua_State *L, lqueue *self, fern_queue *queue, double d
     return rc;
 }
 
-static int queue_put(lua_State *L)
+__attribute__((noinline))
+static int put_any(lua_State *L, lqueue *self)
 {
-    lqueue *self = check_queue(L, 1);
     fern_queue *queue = self->queue;
-    double deadline = FERN_NEVER;
-    if (lua_gettop(L) != 2) {
-        luaL_checkany(L, 2);
-        deadline = lfern_deadline(L, 3);
-        lua_settop(L, 2);
-    }
+    luaL_checkany(L, 2);
+    double deadline = lfern_deadline(L, 3);
+    lua_settop(L, 2);
     bool plain = enter(L, __builtin_frame_address(0));
     fern_thread *getter;
     int rc = fern_queue_hand(queue, NULL, &getter);
@@ -201,14 +203,37 @@ static int queue_put(lua_State *L)
     else if (rc == 0)
         rc = put_in(L, self, queue, deadline);
     leave(L, plain);
+    return rc < 0 ? failed_put(L, rc) : (lua_pushboolean(L, 1), 1);
+}
+
+__attribute__((noinline))
+static int failed_give(lua_State *L, lqueue *self, int rc)
+{
+    if (lua_gettop(L) > 2)              /* see store_waiting */
+        lslots_release(L, &self->slots, (int)lua_tointeger(L, 3));
+    return failed_put(L, rc);
+}
+
+/* The short way, for a channel in a thread's own function; put_any does all. */
+static int queue_put(lua_State *L)
+{
+    lqueue *self = check_queue(L, 1);
+    fern_thread *getter;
+    if (lua_gettop(L) != 2 || fern_queue_max(self->queue) > 0 ||
+        !fern_park_shallow(L, __builtin_frame_address(0)))
+        return put_any(L, self);
+    lstress_wait(L);
+    int rc = fern_queue_give(self->queue, L, NULL, &getter);
     if (rc < 0)
-        return failed_put(L, rc);
+        return failed_give(L, self, rc);
+    if (rc == 1)
+        lua_xmove(L, fern_thread_spot(getter), 1);
     lua_pushboolean(L, 1);
     return 1;
 }
 
-/* Parks. Get an item of the queue at 1: it is on the top then. */
-static inline int get(lua_State *L, lqueue *self, double deadline, const void *frame)
+/* Parks. Get an item of the queue at 1: its value is on the top then. */
+static int get(lua_State *L, lqueue *self, double deadline, const void *frame)
 {
     void *item;
     bool plain = enter(L, frame);
@@ -219,12 +244,27 @@ static inline int get(lua_State *L, lqueue *self, double deadline, const void *f
     return rc;
 }
 
+__attribute__((noinline))
+static int get_any(lua_State *L, lqueue *self)
+{
+    double deadline = lfern_deadline(L, 2);
+    int rc = get(L, self, deadline, __builtin_frame_address(0));
+    return rc < 0 ? lfern_fail(L, rc) : 1;
+}
+
+/* As queue_put. */
 static int queue_get(lua_State *L)
 {
     lqueue *self = check_queue(L, 1);
-    double deadline = lua_gettop(L) == 1 ? FERN_NEVER : lfern_deadline(L, 2);
-    int rc = get(L, self, deadline, __builtin_frame_address(0));
-    return rc < 0 ? lfern_fail(L, rc) : 1;
+    void *item;
+    if (lua_gettop(L) != 1 || !fern_park_shallow(L, __builtin_frame_address(0)))
+        return get_any(L, self);
+    lstress_wait(L);
+    int rc = fern_queue_get(self->queue, FERN_NEVER, &item);
+    if (rc < 0)
+        return lfern_fail(L, rc);
+    take_value(L, self, item);
+    return 1;
 }
 
 static int queue_peek(lua_State *L)

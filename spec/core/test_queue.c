@@ -307,6 +307,46 @@ TEST(hand_tells_who_has_the_item)
     close_queue();
 }
 
+static int giver(void *arg)
+{
+    fern_thread *other = NULL;
+    int rc = fern_queue_give(queue, "kept", "handed", &other);
+    note(rc == 1 && other ? "1" : rc == 0 ? "0" : fern_error_name(rc));
+    return arg ? rc : 0;
+}
+
+TEST(give_hands_one_thing_over_or_puts_another)
+{
+    open_max(0);
+    spawn(getter, "g");
+    let_run();
+    giver(NULL);
+    waitall();
+    CHECK_STRING(trace, "1ghanded");
+    forget_trace();
+    spawn(giver, NULL);
+    let_run();
+    CHECK_STRING(get(), "kept");
+    waitall();
+    CHECK_STRING(trace, "0");
+    forget_trace();
+    fern_thread *killed = start(giver, "");
+    spawn(giver, NULL);
+    let_run();
+    fern_thread_kill(killed);
+    fern_queue_resize(queue, 1);
+    CHECK_EQUAL(result_of(killed), -ECANCELED);
+    waitall();
+    CHECK_EQUAL(fern_queue_resize(queue, 2), 0);
+    giver(NULL);
+    CHECK_STRING(get(), "kept");
+    CHECK_STRING(get(), "kept");
+    fern_queue_close(queue);
+    giver(NULL);
+    CHECK_STRING(trace, "ECANCELED00EPIPE");
+    close_queue();
+}
+
 TEST(can_be_waited_for_along_with_others)
 {
     open_max(0);
