@@ -135,7 +135,7 @@ spec:  ## the Lua specs alone (SPEC=spec/pool_spec.lua for one)
 	$(setup) test
 	$(again) run-spec
 
-lint:  ## layers, headers that compile alone, luacheck, warnings as errors, clang-tidy
+lint:  ## layers, types, headers that compile alone, luacheck, warnings as errors, clang-tidy
 	$(setup) lint
 	$(again) run-lint
 
@@ -179,8 +179,9 @@ run-demo: all
 	@$(with_env) $(LUA) examples/urls.lua
 run-bench: all benches
 	@$(with_env) FERN_BENCH_BUILD='$(BUILD)' $(LUA) bench/run.lua
-run-lint:
+run-lint: all
 	@$(LUA) tools/lint_layers.lua
+	@$(with_env) $(LUA) tools/lint_types.lua
 	@$(lint_env) tools/lint_headers
 	@luacheck --quiet --no-color $(wildcard lua spec examples bench tools)
 	$(again) $(addprefix strict-,$(STRICT_CC))
