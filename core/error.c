@@ -76,6 +76,7 @@ static const struct entry entries[] = {
     E(EHOSTUNREACH, "no route to host"),
     E(EALREADY, "already in progress"),
     E(EINPROGRESS, "in progress"),
+    E(EOWNERDEAD, "left locked by a thread that has ended"),
     E(ECANCELED, "killed"),
     EAI(EAI_AGAIN, "temporary failure in name resolution"),
     EAI(EAI_BADFLAGS, "bad flags for name resolution"),

@@ -8,6 +8,7 @@
 #include "hub.h"
 #include "interrupt.h"
 #include "local.h"
+#include "lock.h"
 #include "report.h"
 #include "source.h"
 
@@ -246,6 +247,7 @@ static void finish(fern_thread *thread, int rc)
     thread->attention = false;
     thread->killed = thread->outcome == FERN_KILLED;
     fern_locals_drop(thread);
+    fern_locks_leave(thread);
     fern_wake_all(&thread->waiters, 0);
     fern_source_tell(thread, thread->watched);
     fern_thread_leave_pool(thread);
@@ -327,6 +329,7 @@ void fern_thread_abandon(fern_thread *thread)
         set_ended(thread);
     thread->killed = thread->retired = true;
     fern_locals_drop(thread);
+    fern_locks_leave(thread);
     fern_wake_all(&thread->waiters, 0);
     fern_source_tell(thread, thread->watched);
     fern_thread_leave_pool(thread);
@@ -510,6 +513,7 @@ void fern_thread_leave_main(fern_hub *hub)
     main->outcome = FERN_DONE;
     fern_interrupt_clear(main);
     fern_locals_drop(main);
+    fern_locks_leave(main);
     fern_list *node;
     while ((node = fern_list_take(&main->links)))
         free_link(fern_list_entry(node, struct link, node));

@@ -37,7 +37,7 @@ struct fern_thread {
     uint32_t selects;           /* that it is in: its error is not reported meanwhile */
 
     const fern_wait_kind *kind; /* while waiting */
-    const void *object;
+    const void *object;         /* while waiting; then what an event brought */
     fern_timer timer;           /* of a wait with a deadline, or of a late start */
     double parked_at;           /* when the last wait began, as the hub had read the clock */
     double kill_grace;          /* seconds of parking left to a killed thread */
@@ -61,6 +61,7 @@ struct fern_thread {
     fern_list waiters;          /* in fern_thread_join */
     fern_list links;            /* struct link, thread.c */
     struct fern_local *locals;
+    fern_lock *locks;           /* that it owns: see lock.c */
     char *name;
     const char *file;
     fern_pool *pool;

@@ -76,6 +76,22 @@ int fern_wait(fern_list *waiters, const fern_wait_kind *kind,
     return rc;
 }
 
+int fern_wait_through(fern_list *waiters, const fern_wait_kind *kind, const void *object)
+{
+    fern_thread *self;
+    int rc = check_parkable(&self);
+    if (rc < 0)
+        return rc;
+    self->shield++;
+    self->heed = (struct fern_heed){ .until = FERN_NEVER, .limit = FERN_NEVER };
+    rc = park(self, waiters, kind, object, FERN_NEVER);
+    fern_deadline *expired = self->expired;     /* NULL if it was closed meanwhile */
+    rc = fern_interrupt_after(self, false, rc, true);
+    self->expired = expired;
+    self->shield--;
+    return rc;
+}
+
 static int yield_heeding(fern_thread *self)
 {
     int rc = fern_interrupt_before(self, FERN_NEVER);
@@ -144,6 +160,21 @@ void fern_wake(fern_thread *thread, int rc)
     thread->waiting = false;
     thread->rc = rc;
     fern_hub_ready(hub, thread);
+}
+
+void fern_wait_move(fern_thread *thread, fern_list *waiters,
+                    const fern_wait_kind *kind, const void *object)
+{
+    fern_list_remove(&thread->queue);
+    if (thread->timer.index)
+        fern_timers_stop(&thread->hub->timers, &thread->timer);
+    thread->heed.until = thread->heed.limit = FERN_NEVER;
+    thread->heed.cause = NULL;
+    thread->heed.grace = false;
+    thread->shield++;
+    thread->kind = kind;
+    thread->object = object;
+    fern_list_append(waiters, &thread->queue);
 }
 
 fern_thread *fern_wake_first(fern_list *waiters, int rc)

@@ -30,8 +30,19 @@ typedef struct fern_wait_kind {
 int fern_wait(fern_list *waiters, const fern_wait_kind *kind,
               const void *object, double deadline);
 
+/* Parks. As fern_wait, but no interrupt ends it, for its outcome belongs to a
+   wait before it: what that has said of interrupts, also to
+   fern_thread_interrupted, stands. Returns what fern_wake said: a deadlock and a
+   signal still wake the main thread. */
+int fern_wait_through(fern_list *waiters, const fern_wait_kind *kind, const void *object);
+
 /* Wake a thread that is in fern_wait; it returns `rc`. Never parks. */
 void fern_wake(fern_thread *thread, int rc);
+
+/* Let a thread that is in fern_wait wait in `waiters` instead, for something
+   else, without end and shielded once more: it has to close that shield. */
+void fern_wait_move(fern_thread *thread, fern_list *waiters,
+                    const fern_wait_kind *kind, const void *object);
 
 /* Wake the longest waiter. Returns it, or NULL if there is none. */
 fern_thread *fern_wake_first(fern_list *waiters, int rc);

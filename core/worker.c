@@ -5,6 +5,7 @@
 #include "hub.h"
 #include "interrupt.h"
 #include "local.h"
+#include "lock.h"
 #include "thread.h"
 #include "wait.h"
 
@@ -44,6 +45,7 @@ static void clear_thread(fern_thread *thread)
     }
     if (thread->locals)
         fern_locals_drop(thread);
+    fern_locks_leave(thread);
     if (thread->name)
         (void)fern_thread_set_name(thread, NULL);
     if (thread->pool)

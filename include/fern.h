@@ -1203,6 +1203,143 @@ FERN_API void fern_debug_dump(fern_hub *hub, int fd);
    thread holds the hub, if its host has a `poke`. Returns 0, -EBUSY when the
    signal is somebody's or another hub does so, or -EINVAL. */
 FERN_API int fern_debug_signal(fern_hub *hub, int signal);
+/* ---- event ---------------------------------------------------------- */
+
+/* A value, or an error, that is not there yet; any number of threads wait for
+   it, and are woken in the order in which they came. The storage of this and of
+   the following is the caller's; nobody may wait in it when it goes. */
+typedef struct fern_event {
+    void *value;                /* once it has been sent */
+    int error;                  /* negative once an error has been sent */
+    bool sent;
+    bool watched;               /* ours */
+    struct { void *next, *prev; } waiters;      /* ours */
+} fern_event;
+FERN_API void fern_event_init(fern_event *event);
+
+/* Wake all who wait. Returns 0, or -EALREADY with nothing done if the event has
+   been sent and not reset. `error` is negative. */
+FERN_API int fern_event_send(fern_event *event, void *value);
+FERN_API int fern_event_send_error(fern_event *event, int error);
+
+/* Make it new. Whoever has been woken keeps what was sent. Returns 0, or
+   -EALREADY if it is new. */
+FERN_API int fern_event_reset(fern_event *event);
+
+/* Parks. Wait until it has been sent. Returns 0 with the value in *out, which
+   may be NULL; or the error that was sent; or an error as above. */
+FERN_API int fern_event_wait(fern_event *event, double deadline, void **out);
+
+/* ---- semaphore ------------------------------------------------------ */
+
+/* So many units, which are handed on to the longest waiter directly: while
+   anybody waits none is free, and a newcomer never overtakes. */
+typedef struct fern_semaphore {
+    size_t free;
+    size_t bound;               /* never more than so many are free */
+    bool watched;               /* ours */
+    struct { void *next, *prev; } waiters;      /* ours */
+} fern_semaphore;
+
+/* At most FERN_SEMAPHORE_MAX units, which is no bound. */
+#define FERN_SEMAPHORE_MAX (SIZE_MAX / 2)
+FERN_API void fern_semaphore_init(fern_semaphore *semaphore, size_t units, size_t bound);
+
+/* Parks. Take a unit. Returns 0 or an error as above. */
+FERN_API int fern_semaphore_acquire(fern_semaphore *semaphore, double deadline);
+
+/* Take a unit if one is free and the caller has neither kill nor deadline to
+   heed: 0; else -EAGAIN: then acquire tells, and with a deadline of 0 parks
+   only if the caller has ignored its kill. Never parks. */
+FERN_API int fern_semaphore_try_acquire(fern_semaphore *semaphore);
+
+/* Hand a unit on, or back; no matter whose it was. Returns 0, or -EOVERFLOW if as
+   many as `bound` are free. */
+FERN_API int fern_semaphore_release(fern_semaphore *semaphore);
+FERN_API size_t fern_semaphore_waiting(const fern_semaphore *semaphore);
+
+/* ---- lock ----------------------------------------------------------- */
+
+/* A semaphore of one unit that knows its owner. A lock whose owner ends without
+   releasing it is left locked: nobody knows whether what it guards is whole.
+   Those who wait for it are told. Not re-entrant. */
+typedef struct fern_lock {
+    fern_thread *owner;         /* or NULL */
+    uint64_t turn;              /* the number of this acquisition */
+    bool left;                  /* locked by a thread that has ended: */
+    uint64_t left_id;           /* as fern_thread_id */
+    const char *left_file;      /* and fern_thread_place */
+    int left_line;
+    bool watched;               /* this and the rest is ours */
+    uint64_t turns;
+    struct fern_lock *next, **link;
+    struct { void *next, *prev; } waiters;
+} fern_lock;
+FERN_API void fern_lock_init(fern_lock *lock);
+
+/* Before the storage goes, if the lock may have an owner. */
+FERN_API void fern_lock_deinit(fern_lock *lock);
+
+/* Parks. Own the lock. Returns 0; -EOWNERDEAD if it is left locked, also when
+   that happens while we wait; -EDEADLK also for its owner, without a deadline; or an
+   error as above. `try` is as that of a semaphore. */
+FERN_API int fern_lock_acquire(fern_lock *lock, double deadline);
+FERN_API int fern_lock_try_acquire(fern_lock *lock);
+
+/* Hand it on to the longest waiter. Returns 0, or -EPERM if the caller is not
+   the owner. One that is left locked is released by anybody. */
+FERN_API int fern_lock_release(fern_lock *lock);
+
+/* Release it on its owner's behalf, if `turn` is still on: 1, else 0. For
+   what stands for one acquisition and is closed by whomever. */
+FERN_API int fern_lock_end_turn(fern_lock *lock, uint64_t turn);
+FERN_API size_t fern_lock_waiting(const fern_lock *lock);
+
+/* Write "held by #7 'name'", "left locked by #7, spawned at x.c:3, which has ended"
+   or "free"; at most `size` bytes, NUL-ended. */
+FERN_API void fern_lock_describe(const fern_lock *lock, char *buffer, size_t size);
+
+/* ---- condition ------------------------------------------------------ */
+
+/* Where the owner of a lock waits for somebody else to change what it guards. */
+typedef struct fern_condition {
+    fern_lock *lock;
+    struct { void *next, *prev; } waiters;      /* ours */
+} fern_condition;
+FERN_API void fern_condition_init(fern_condition *condition, fern_lock *lock);
+
+/* Parks. Release the lock, wait for a notify, and own the lock again, in the
+   line of those who wait for it, however long that takes. Returns 0; -EPERM
+   if the caller does not own the lock; or an error as above: also then it owns
+   the lock again, whatever interrupts it meanwhile; only in a deadlock it does
+   not. -EOWNERDEAD if the lock was left locked meanwhile, which is ours then. */
+FERN_API int fern_condition_wait(fern_condition *condition, double deadline);
+
+/* Let the longest waiters, at most so many, come back as soon as they have the
+   lock, for which they stand in line from now on. Returns how many there were.
+   The caller need not own the lock. */
+FERN_API size_t fern_condition_notify(fern_condition *condition, size_t most);
+FERN_API size_t fern_condition_waiting(const fern_condition *condition);
+
+/* ---- wait group ----------------------------------------------------- */
+
+/* How many things are still to be done, for those who wait until none is. */
+typedef struct fern_waitgroup {
+    size_t count;
+    struct { void *next, *prev; } waiters;      /* ours */
+} fern_waitgroup;
+FERN_API void fern_waitgroup_init(fern_waitgroup *group);
+
+/* `count` more. Returns 0 or -EOVERFLOW. */
+FERN_API int fern_waitgroup_add(fern_waitgroup *group, size_t count);
+
+/* `count` are done. Wakes all waiters when that was the last. Returns 0, or
+   -ERANGE with nothing done if there are not so many. */
+FERN_API int fern_waitgroup_done(fern_waitgroup *group, size_t count);
+
+/* Parks. Wait until the count is 0. Returns 0 or an error as above. */
+FERN_API int fern_waitgroup_wait(fern_waitgroup *group, double deadline);
+FERN_API size_t fern_waitgroup_waiting(const fern_waitgroup *group);
 
 /* ---- waiting for many ----------------------------------------------- */
 
@@ -1215,6 +1352,9 @@ typedef struct fern_source {
 } fern_source;
 FERN_API fern_source fern_thread_source(fern_thread *thread);
 FERN_API fern_source fern_future_source(fern_future *future);
+FERN_API fern_source fern_event_source(fern_event *event);
+FERN_API fern_source fern_semaphore_source(fern_semaphore *semaphore);
+FERN_API fern_source fern_lock_source(fern_lock *lock);
 
 /* A wait for many sources, which consumes nothing. An error of a thread among
    them is not reported before the select is freed. `sources` are copied.
