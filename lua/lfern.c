@@ -136,6 +136,11 @@ static void push_module(lua_State *L, lfern *fern)
     lmethods_open(L);
     llimit_open(L);
     lselect_open(L);
+    levent_open(L);
+    lsemaphore_open(L);
+    llock_open(L);
+    lcondition_open(L);
+    lwaitgroup_open(L);
     lpool_open(L);
     lpile_open(L);
     lperiodic_open(L);

@@ -252,6 +252,11 @@ LFERN_PRIVATE void lsignal_close(lfern *fern);
 /* Raise "interrupted!" with the traceback of the thread that was running. */
 LFERN_PRIVATE _Noreturn void lsignal_raise(lua_State *L);
 LFERN_PRIVATE void lselect_open(lua_State *L);
+LFERN_PRIVATE void levent_open(lua_State *L);
+LFERN_PRIVATE void lsemaphore_open(lua_State *L);
+LFERN_PRIVATE void llock_open(lua_State *L);
+LFERN_PRIVATE void lcondition_open(lua_State *L);
+LFERN_PRIVATE void lwaitgroup_open(lua_State *L);
 LFERN_PRIVATE void lpool_open(lua_State *L);
 LFERN_PRIVATE void lpile_open(lua_State *L);
 LFERN_PRIVATE void lperiodic_open(lua_State *L);
