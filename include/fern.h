@@ -1203,6 +1203,7 @@ FERN_API void fern_debug_dump(fern_hub *hub, int fd);
    thread holds the hub, if its host has a `poke`. Returns 0, -EBUSY when the
    signal is somebody's or another hub does so, or -EINVAL. */
 FERN_API int fern_debug_signal(fern_hub *hub, int signal);
+
 /* ---- event ---------------------------------------------------------- */
 
 /* A value, or an error, that is not there yet; any number of threads wait for
