@@ -37,6 +37,8 @@ local benchmarks = {
   script("sleepers", table.unpack(sizes)),
   script("imap", ""),
   script("executor", ""),
+  script("event", ""),
+  script("semaphore", ""),
   script("queue", ""),
   script("beside", ""),
   script("web", 10, 100, 200, 1000),

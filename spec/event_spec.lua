@@ -167,7 +167,7 @@ describe("an event", function()
     local event = fern.event()
     local waiter = fern.spawn(event.wait, event)
     fern.spawn_after(0.002, event.send, event, "still there")
-    event = nil
+    event = nil -- luacheck: ignore
     let_run()
     collectgarbage()
     collectgarbage()

@@ -185,7 +185,7 @@ describe("a semaphore", function()
     local semaphore = fern.semaphore(0)
     local waiter = fern.spawn(semaphore.acquire, semaphore)
     fern.spawn_after(0.002, semaphore.release, semaphore)
-    semaphore = nil
+    semaphore = nil -- luacheck: ignore
     let_run()
     collectgarbage()
     collectgarbage()
