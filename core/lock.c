@@ -100,12 +100,13 @@ int fern_lock_acquire(fern_lock *lock, double deadline)
     fern_thread *self = fern_current();
     if (lock->left)
         return -EOWNERDEAD;
+    if (!lock->owner) {
+        own(lock, self);
+        return 0;
+    }
     if (lock->owner == self && deadline == FERN_NEVER)
         return -EDEADLK;
-    if (lock->owner)
-        return fern_wait(waiters_of(lock), &turn, lock, deadline);
-    own(lock, self);
-    return 0;
+    return fern_wait(waiters_of(lock), &turn, lock, deadline);
 }
 
 static void hand_on(fern_lock *lock)
