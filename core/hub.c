@@ -346,7 +346,7 @@ static bool waits_for(const fern_hub *hub, const fern_thread *thread,
     while (steps-- && thread->waiting && thread->kind->joins) {
         if (thread->kind == &waitall)
             return true;
-        thread = thread->object;
+        thread = thread->kind->joined ? thread->kind->joined(thread->object) : thread->object;
         if (thread == waiter)
             return true;
     }

@@ -3,6 +3,7 @@
    without deadlines never comes here: thread->attention guards the way. */
 #include "interrupt.h"
 #include "hub.h"
+#include "scope.h"
 
 #include <errno.h>
 
@@ -198,9 +199,9 @@ int fern_interrupt_after(fern_thread *self, bool heeded, int rc, bool hands_over
     return rc;
 }
 
-/* The deadline that limits the wait of `thread` is closed: wait on, until
-   the next limit. */
-static void forget_cause(fern_thread *thread)
+/* What limits the wait of `thread` has changed: wait on, until the limit that
+   there is now. */
+static void limit_anew(fern_thread *thread)
 {
     begin_heeding(thread, thread->heed.until, thread->parked_at);
     if (!thread->waiting)
@@ -208,7 +209,9 @@ static void forget_cause(fern_thread *thread)
     if (thread->killed && thread->kill_stage == GRACE && !thread->shield)
         park_in_grace(thread, NULL, thread->kill_grace);
     fern_deadline *expired = find_expired(thread);
-    if (expired)
+    if (expired && expired->stage == PENDING)
+        lower(thread, thread->parked_at, expired, false);
+    else if (expired)
         park_in_grace(thread, expired, expired->grace);
     fern_timers_stop(&thread->hub->timers, &thread->timer);
     if (thread->heed.limit < FERN_NEVER)
@@ -225,8 +228,12 @@ void fern_interrupt_settle(fern_thread *thread)
 void fern_interrupt_clear(fern_thread *thread)
 {
     fern_list *node;
-    while ((node = fern_list_take(&thread->deadlines)))
-        entry_of(node)->open = false;
+    while ((node = fern_list_take(&thread->deadlines))) {
+        fern_deadline *deadline = entry_of(node);
+        deadline->open = false;
+        if (deadline->scope)
+            fern_scope_orphan(fern_scope_of(deadline));
+    }
 }
 
 struct fern_deadline *fern_thread_interrupted(void)
@@ -259,8 +266,38 @@ void fern_deadline_close(fern_deadline *deadline)
     if (thread->expired == deadline)
         thread->expired = NULL;
     if (thread->heed.cause == deadline)
-        forget_cause(thread);
+        limit_anew(thread);
     fern_interrupt_settle(thread);
+}
+
+void fern_interrupt_expire(fern_deadline *deadline)
+{
+    deadline->at = 0;
+    if (deadline->thread->waiting)      /* else it is being told of another */
+        limit_anew(deadline->thread);
+}
+
+size_t fern_interrupt_inherit(fern_thread *thread, fern_thread *heir, fern_deadline *copies)
+{
+    size_t count = 0;
+    fern_list *node = thread->deadlines.next;
+    for (; node != &thread->deadlines; node = node->next) {
+        fern_deadline *deadline = entry_of(node);
+        if (deadline->scope || deadline->at >= FERN_NEVER || !applies(thread, deadline))
+            continue;
+        if (copies) {
+            fern_deadline *copy = &copies[count];
+            *copy = *deadline;
+            copy->thread = heir;
+            copy->state = NULL;
+            copy->shield = 0;
+            fern_list_init(node_of(copy));
+            fern_list_append(&heir->deadlines, node_of(copy));
+            heir->attention = true;
+        }
+        count++;
+    }
+    return count;
 }
 
 void fern_shield_open(void)

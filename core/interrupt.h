@@ -24,7 +24,14 @@ int fern_interrupt_after(fern_thread *self, bool heeded, int rc, bool hands_over
 /* Keep thread->attention true to what there is to heed. */
 void fern_interrupt_settle(fern_thread *thread);
 
-/* The thread has ended: forget its deadlines. */
+/* The thread has ended: forget its deadlines, and abandon its scopes. */
 void fern_interrupt_clear(fern_thread *thread);
+
+/* Write the deadlines that are in force for `thread`, but for scopes' own, into
+   `copies`, unless NULL, as those of `heir`, who has none. Returns how many. */
+size_t fern_interrupt_inherit(fern_thread *thread, fern_thread *heir, fern_deadline *copies);
+
+/* A deadline passes now. */
+void fern_interrupt_expire(fern_deadline *deadline);
 
 #endif

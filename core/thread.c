@@ -10,6 +10,7 @@
 #include "local.h"
 #include "lock.h"
 #include "report.h"
+#include "scope.h"
 #include "source.h"
 
 #include <errno.h>
@@ -397,7 +398,13 @@ static int prepare(fern_hub *hub, fern_thread *thread, const fern_spawn_options 
     rc = stacks_of_size(hub, options->stack_size, &thread->stacks);
     if (rc < 0)
         return rc;
-    return fern_stack_get(thread->stacks, &thread->stack);
+    rc = fern_stack_get(thread->stacks, &thread->stack);
+    if (rc < 0 || !options->scope)
+        return rc;
+    rc = fern_scope_enter(options->scope, thread);
+    if (rc < 0)
+        fern_stack_put(thread->stacks, &thread->stack);
+    return rc;
 }
 
 static int spawn(fern_hub *hub, fern_body *body, void *arg,
@@ -429,6 +436,8 @@ static int spawn(fern_hub *hub, fern_body *body, void *arg,
     start(hub, thread, options->at);
     if (out)
         *out = fern_thread_ref(thread);
+    if (options->scope && options->scope->cancelled)
+        fern_thread_kill(thread);
     return 0;
 }
 
@@ -476,6 +485,8 @@ int fern_thread_run_inline(fern_body *body, void *arg,
     if (rc < 0)
         return rc;
     fern_thread *thread = fern_list_entry(hub->threads.prev, fern_thread, all);
+    if (thread->ended)          /* its scope is cancelled */
+        return 0;
     fern_list_remove(&thread->queue);
     thread->begun = true;
     rc = body(arg);
@@ -642,7 +653,7 @@ static bool has_ended(const void *thread)
     return fern_thread_done(thread);
 }
 
-static void hold(void *object, bool more)
+void fern_thread_hold(void *object, bool more)
 {
     fern_thread *thread = object;
     thread->selects += more ? 1u : -1u;
@@ -658,7 +669,7 @@ static void hold(void *object, bool more)
 fern_source fern_thread_source(fern_thread *thread)
 {
     static const struct fern_source_kind kind = {
-        .ready = has_ended, .watched = offsetof(fern_thread, watched), .hold = hold,
+        .ready = has_ended, .watched = offsetof(fern_thread, watched), .hold = fern_thread_hold,
     };
     return (fern_source){ &kind, thread };
 }

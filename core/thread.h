@@ -88,6 +88,9 @@ struct fern_thread {
    is not idle. */
 void fern_thread_set_idle(fern_thread *thread, bool idle);
 
+/* Its error is not reported as long as it is held; counted. */
+void fern_thread_hold(void *thread, bool more);
+
 /* Give back the slot of thread->pool, if there is one. */
 void fern_thread_leave_pool(fern_thread *thread);
 

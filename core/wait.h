@@ -18,6 +18,8 @@ typedef struct fern_wait_kind {
        call, so that what was handed is never lost. */
     bool hands_over;
     bool joins;                 /* waits for other threads to end */
+    /* Joins which one first; NULL: the object is the thread. */
+    const fern_thread *(*joined)(const void *object);
     /* Writes more than `name`, or NULL. */
     void (*describe)(const void *object, char *buffer, size_t size);
 } fern_wait_kind;

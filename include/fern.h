@@ -217,6 +217,7 @@ typedef struct fern_spawn_options {
     size_t stack_size;          /* 0: the hub's */
     double at;                  /* begin no earlier; 0: now */
     fern_pool *pool;            /* owns a slot there: given back at the end */
+    struct fern_scope *scope;   /* it is a child of that */
     const fern_host *host;      /* static; NULL: plain C */
     void *data;                 /* for `host` */
     void *spot;                 /* where it begins: see fern_park_at */
@@ -228,7 +229,7 @@ typedef struct fern_spawn_options {
 /* Make a thread that will call `body(arg)`. Never parks; the caller keeps
    control. `options` may be NULL. If `out` is not NULL it gets a reference.
    Returns 0, -ENOMEM, -EINVAL (a stack size out of range), -ESHUTDOWN while
-   the hub closes. */
+   the hub closes or when the scope has been closed. */
 FERN_API int fern_spawn(fern_body *body, void *arg,
                         const fern_spawn_options *options, fern_thread **out);
 
@@ -352,7 +353,7 @@ typedef struct fern_deadline {
     double grace;
     uint32_t shield;
     unsigned char stage;
-    bool muted, open;
+    bool muted, open, scope;
 } fern_deadline;
 FERN_API int fern_deadline_open(fern_deadline *deadline, double at, void *state);
 FERN_API void fern_deadline_close(fern_deadline *deadline);
@@ -1341,6 +1342,66 @@ FERN_API int fern_waitgroup_done(fern_waitgroup *group, size_t count);
 /* Parks. Wait until the count is 0. Returns 0 or an error as above. */
 FERN_API int fern_waitgroup_wait(fern_waitgroup *group, double deadline);
 FERN_API size_t fern_waitgroup_waiting(const fern_waitgroup *group);
+/* ---- scope ---------------------------------------------------------- */
+
+/* Threads that do not outlive a block: those spawned with it as
+   fern_spawn_options.scope, by whichever thread, are its children. The
+   deadlines in force for their spawner hold for them, too, with the same ids.
+   When a child fails, its siblings are killed, and the thread that opened the
+   scope gets -ETIMEDOUT from its parking calls until it closes it; then
+   fern_scope_interrupted tells the scope. A killed child has not failed. The
+   storage is the caller's. */
+typedef struct fern_scope {
+    /* Called when `failed` has been set: on that thread's stack, before the
+       siblings are killed. Must not park. NULL, or to be set after opening. */
+    void (*on_failure)(struct fern_scope *scope);
+    fern_thread *failed;        /* the first child that has failed, or NULL */
+    size_t count;               /* of children that have not ended */
+    bool cancelled;             /* what is spawned from now on is killed at once */
+    bool closed;
+    fern_deadline deadline;     /* of the block: passes when a child fails */
+    struct { void *next, *prev; } children, waiters;    /* this and the rest is ours */
+    fern_thread *owner;
+    size_t lost;
+} fern_scope;
+
+/* Open a scope for the current thread; `state` as in fern_deadline_open.
+   Returns 0 or -EDEADLK. A thread that ends without closing its scope takes
+   the children along: they are killed. */
+FERN_API int fern_scope_open(fern_scope *scope, void *state);
+
+/* Kill the children; from now on none of them fails the scope. The thread that
+   opened it goes on. */
+FERN_API void fern_scope_cancel(fern_scope *scope);
+
+/* Is the current thread one of its children? */
+FERN_API bool fern_scope_inside(const fern_scope *scope);
+
+/* Parks. Wait until no child is left; meanwhile they may spawn others. Returns
+   0, -EDEADLK from a child, or an error as above. */
+FERN_API int fern_scope_wait(fern_scope *scope, double deadline);
+
+/* Parks. Leave the block, which has come to `rc`: with 0 wait for the
+   children; with an error, or with one from that wait, kill them, and wait
+   for their end whatever interrupts the caller. Returns that error, unless it
+   is only the scope's own interrupt; else the result of the first child that
+   failed, whose error counts as asked for then; else 0. -EDEADLK with nothing
+   done from a child; -EDEADLK or -ECHILD if children are left that nothing
+   can wake any more: they are nobody's then. A closed scope returns `rc`. */
+FERN_API int fern_scope_close(fern_scope *scope, int rc);
+
+/* Close it without waiting: the children are killed, and nobody's. Returns how
+   many have been killed for want of a proper close, also at their owner's end. */
+FERN_API size_t fern_scope_abandon(fern_scope *scope);
+
+/* Call `fn` for every child that has not ended, oldest first, until it returns
+   false. It must not park or spawn, but may kill that thread. */
+FERN_API void fern_scope_each(fern_scope *scope,
+                              bool (*fn)(fern_thread *thread, void *arg), void *arg);
+
+/* After a parking call returned -ETIMEDOUT: the scope that caused it because a
+   child has failed, or NULL. */
+FERN_API fern_scope *fern_scope_interrupted(void);
 
 /* ---- waiting for many ----------------------------------------------- */
 
