@@ -194,8 +194,12 @@ _Noreturn void lfern_raise(lua_State *L, int rc)
         lua_error(L);
         break;
     case -ETIMEDOUT:
-        lua_pushnil(L);
-        lfern_push_error(L, rc, expired ? expired->id : 0);
+        if (expired && expired->scope) {
+            lscope_push_interrupt(L, fern_scope_interrupted());
+        } else {
+            lua_pushnil(L);
+            lfern_push_error(L, rc, expired ? expired->id : 0);
+        }
         lua_error(L);
         break;
     case -EDEADLK:

@@ -147,6 +147,7 @@ static void push_module(lua_State *L, lfern *fern)
     lresources_open(L);
     lqueue_open(L);
     lgraph_open(L);
+    lscope_open(L);
     lfuture_open(L);
     lexecutor_open(L);
     lnet_open(L);

@@ -262,6 +262,8 @@ LFERN_PRIVATE void lpile_open(lua_State *L);
 LFERN_PRIVATE void lperiodic_open(lua_State *L);
 LFERN_PRIVATE void lresources_open(lua_State *L);
 LFERN_PRIVATE void lgraph_open(lua_State *L);
+LFERN_PRIVATE void lscope_open(lua_State *L);
+LFERN_PRIVATE void lscope_push_interrupt(lua_State *L, fern_scope *scope);
 LFERN_PRIVATE void lcrew_stop(lfern *fern);
 LFERN_PRIVATE void lcrew_close(lfern *fern, bool tell);
 LFERN_PRIVATE void lqueue_open(lua_State *L);

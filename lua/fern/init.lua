@@ -27,6 +27,7 @@ local fern = {
   lock = core.lock,
   condition = core.condition,
   waitgroup = core.waitgroup,
+  scope = core.scope,
   pool = core.pool,
   pile = core.pile,
   queue = core.queue,
