@@ -401,6 +401,28 @@ TEST(http)
 }
 #endif
 
+TEST(what_threads_wait_for_together)
+{
+    check_script(
+        "local event, lock = fern.event(), fern.lock()\n"
+        "local condition, group = fern.condition(lock), fern.waitgroup()\n"
+        "local a = fern.spawn(function() return event:wait() end)\n"
+        "local b = fern.spawn(function()\n"
+        "  local _ <close> = closing()\n"
+        "  local held <close> = lock:hold()\n"
+        "  return condition:wait()\n"
+        "end)\n"
+        "fern.sleep(0)\n"
+        "event:send(1, nil, 3)\n"
+        "event:reset()\n"
+        "event:send_error('x')\n"
+        "condition:notify_all()\n"
+        "assert(select('#', a:wait()) == 3 and b:wait() and group:wait())\n"
+        "assert(not lock:locked())\n"
+        "do local unit <close> = fern.semaphore(1, { bounded = true }):hold() end\n",
+        prepare);
+}
+
 TEST(a_module_that_two_threads_load)
 {
     check_script(
