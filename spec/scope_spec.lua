@@ -390,7 +390,6 @@ describe("a scope that nobody closes", function()
     end):wait()
     child:join()
     assert.equal("killed", child:status())
-    child = nil
     let_run()
     collectgarbage()
     collectgarbage()
