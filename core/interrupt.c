@@ -73,7 +73,7 @@ static void lower(fern_thread *self, double limit, fern_deadline *cause, bool gr
         return;
     self->heed.limit = limit;
     self->heed.cause = cause;
-    self->heed.grace = grace;
+    self->in_grace = grace;
 }
 
 /* Step 2: park, but no longer than what is left of the grace. */
@@ -144,6 +144,7 @@ static void begin_heeding(fern_thread *self, double deadline, double now)
 {
     self->parked_at = now;
     self->heed = (struct fern_heed){ .until = deadline, .limit = deadline };
+    self->in_grace = false;
 }
 
 int fern_interrupt_before(fern_thread *self, double deadline)
@@ -180,7 +181,7 @@ static void spend_grace(fern_thread *self)
 static int limit_reached(fern_thread *self)
 {
     fern_deadline *cause = self->heed.cause;
-    if (!self->heed.grace)
+    if (!self->in_grace)
         return deliver_deadline(self, cause);
     return cause ? force_deadline(self, cause) : force_kill(self);
 }
@@ -194,7 +195,7 @@ int fern_interrupt_after(fern_thread *self, bool heeded, int rc, bool hands_over
     bool kill_pending = self->killed && self->kill_stage == PENDING && !self->shield;
     if (kill_pending && (rc == -ECANCELED || rc == -ETIMEDOUT || (rc >= 0 && !hands_over)))
         return deliver_kill(self);
-    if (rc == -ETIMEDOUT && heeded && (self->heed.cause || self->heed.grace))
+    if (rc == -ETIMEDOUT && heeded && (self->heed.cause || self->in_grace))
         return limit_reached(self);
     return rc;
 }

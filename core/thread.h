@@ -29,6 +29,7 @@ struct fern_thread {
     bool quiet;
     bool idle;                  /* fern_thread_set_idle: counts for nothing */
     bool watched;               /* see source.h */
+    bool in_grace;              /* heed.limit is the end of a grace */
     uint8_t kill_stage, kill_raised;
     uint8_t outcome;            /* fern_status, once ended */
     uint32_t shield;
@@ -47,7 +48,6 @@ struct fern_thread {
         double until;           /* the wait's own deadline */
         double limit;           /* when to wake up at the latest */
         fern_deadline *cause;   /* whose time `limit` is, or whose grace */
-        bool grace;             /* `limit` is the end of a grace */
     } heed;
 
     union {

@@ -84,6 +84,7 @@ int fern_wait_through(fern_list *waiters, const fern_wait_kind *kind, const void
         return rc;
     self->shield++;
     self->heed = (struct fern_heed){ .until = FERN_NEVER, .limit = FERN_NEVER };
+    self->in_grace = false;
     rc = park(self, waiters, kind, object, FERN_NEVER);
     fern_deadline *expired = self->expired;     /* NULL if it was closed meanwhile */
     rc = fern_interrupt_after(self, false, rc, true);
@@ -170,7 +171,7 @@ void fern_wait_move(fern_thread *thread, fern_list *waiters,
         fern_timers_stop(&thread->hub->timers, &thread->timer);
     thread->heed.until = thread->heed.limit = FERN_NEVER;
     thread->heed.cause = NULL;
-    thread->heed.grace = false;
+    thread->in_grace = false;
     thread->shield++;
     thread->kind = kind;
     thread->object = object;
