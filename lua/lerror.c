@@ -50,18 +50,35 @@ static int error_index(lua_State *L)
     return 1;
 }
 
+/* ": " and what is on the top are appended to the text at 2. */
+static void append(lua_State *L)
+{
+    luaL_tolstring(L, -1, NULL);
+    lua_replace(L, -2);
+    lua_pushfstring(L, "%s: %s", lua_tostring(L, 2), lua_tostring(L, -1));
+    lua_replace(L, 2);
+    lua_pop(L, 1);
+}
+
+/* A reason may be such an error as well, and so on: what a scope is left with,
+   for one. Each kind is told once in a row, and however many there are. */
 static int error_tostring(lua_State *L)
 {
-    lerror *error = luaL_checkudata(L, 1, LERROR);
+    const lerror *error = luaL_checkudata(L, 1, LERROR), *inner;
+    lua_settop(L, 1);
     lua_pushstring(L, fern_error_message(error->rc));
-    if (lua_getiuservalue(L, 1, 1) != LUA_TNIL) {
-        lua_pushliteral(L, ": ");
-        luaL_tolstring(L, -2, NULL);
-        lua_remove(L, -3);
-        lua_concat(L, 3);
-    } else {
-        lua_pop(L, 1);
+    lua_getiuservalue(L, 1, 1);
+    for (; (inner = luaL_testudata(L, -1, LERROR)) != NULL; error = inner) {
+        if (inner->rc != error->rc) {
+            lua_pushstring(L, fern_error_message(inner->rc));
+            append(L);
+        }
+        lua_getiuservalue(L, -1, 1);
+        lua_replace(L, -2);
     }
+    if (!lua_isnil(L, -1))
+        append(L);
+    lua_settop(L, 2);
     return 1;
 }
 

@@ -131,6 +131,20 @@ describe("kill", function()
     assert.is_nil(killed_join(thread).reason)
   end)
 
+  it("shows a reason that is a kill itself, however often, once", function()
+    local err = "the first"
+    for _ = 1, 1000 do
+      local t = fern.spawn(fern.sleep, 100)
+      t:kill(err)
+      err = killed_join(t)
+    end
+    assert.equal("killed: the first", tostring(err))
+    local late = fern.spawn(fern.sleep, 100)
+    local _, timeout = pcall(late.wait, late, 0)
+    late:kill(timeout)
+    assert.equal("killed: timeout", tostring(killed_join(late)))
+  end)
+
   it("shows the same object to its <close>, its waiters and itself", function()
     local seen = {}
     local thread = fern.spawn(function()

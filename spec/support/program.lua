@@ -108,7 +108,10 @@ local function fork(world, _, pick)
     if pick % 5 == 0 then scope:cancel() end
     if pick % 11 == 0 then error("out of the block", 0) end
   end)
-  for _, child in ipairs(children) do check(world, child:done(), "a child outlives its scope") end
+  for _, child in ipairs(children) do
+    check(world, child:done(), "a child outlives its scope")
+    child:traceback()                   -- asks for its error, if it has one
+  end
   if not ok and not tostring(err):find("on purpose") and err ~= "out of the block" then error(err, 0) end
 end
 
