@@ -16,22 +16,23 @@ enum { FERN_HUB_FEW = 64 };     /* so many threads stay in the cache anyway */
 /* The batch is spent: look at the clock. Is it time to poll? */
 bool fern_hub_turn_is_over(fern_hub *hub);
 
-/* What the thread after next will touch first: its struct (for the one after
-   that), the top of its stack, and its host's state. */
+/* What the thread after the next will touch first: its struct (for the one
+   behind it), the top of its stack, and its host's state. Two ahead and nine
+   lines deep: waking 10,000 threads takes half the time of one ahead and four
+   deep; more slows down those that touch less. */
 __attribute__((always_inline))  /* else gcc finds it pure, and drops it */
 static inline void fern_hub_prefetch(const fern_hub *hub)
 {
-    const fern_thread *soon = fern_list_entry(hub->ready.next, fern_thread, queue);
-    if (&soon->queue == &hub->ready)
+    const fern_thread *soon = fern_list_entry(hub->ready.next->next, fern_thread, queue);
+    if (hub->ready.next == &hub->ready || &soon->queue == &hub->ready)
         return;
     const char *sp = soon->context.sp, *spot = soon->spot;
-    __builtin_prefetch(sp);
-    __builtin_prefetch(sp + 64);
-    __builtin_prefetch(sp + 128);
-    __builtin_prefetch(sp + 192);
-    __builtin_prefetch(spot);
-    __builtin_prefetch(spot + 64);
-    __builtin_prefetch(spot + 128);
+    #pragma GCC unroll 9
+    for (int i = 0; i < 9; i++)
+        __builtin_prefetch(sp + i * 64);
+    #pragma GCC unroll 4
+    for (int i = 0; i < 4; i++)
+        __builtin_prefetch(spot + i * 64);
     const char *later = (const char *)soon->queue.next;
     __builtin_prefetch(later);
     __builtin_prefetch(later + 64);
