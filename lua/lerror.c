@@ -169,10 +169,16 @@ static bool add_waiter(fern_thread *thread, void *arg)
     return true;
 }
 
-static _Noreturn void raise_deadlock(lua_State *L)
+static int tell_deadlock(lua_State *L)
 {
     lua_pushliteral(L, "deadlock: nothing is left that could wake any of these:");
     fern_hub_each(fern_hub_current(), add_waiter, L);
+    return 1;
+}
+
+static _Noreturn void raise_deadlock(lua_State *L)
+{
+    lfern_uncollected(L, tell_deadlock);
     lua_error(L);
     __builtin_unreachable();
 }

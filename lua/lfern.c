@@ -27,6 +27,17 @@ lfern *lfern_open(lua_State *L)
     return fern;
 }
 
+int lfern_uncollected(lua_State *L, lua_CFunction make)
+{
+    bool running = lua_gc(L, LUA_GCISRUNNING);
+    lua_pushcfunction(L, make);
+    lua_gc(L, LUA_GCSTOP);
+    int status = lua_pcall(L, 0, 1, 0);
+    if (running)
+        lua_gc(L, LUA_GCRESTART);
+    return status == LUA_OK ? 1 : lua_error(L);
+}
+
 static int new_weak_table(lua_State *L)
 {
     lua_newtable(L);

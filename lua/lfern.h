@@ -61,6 +61,10 @@ FERN_API lfern *lfern_of(lua_State *L);
 /* The same with an open hub; raises "fern is closed". */
 FERN_API lfern *lfern_open(lua_State *L);
 
+/* Push what `make` returns, and return 1. The collector rests meanwhile: no
+   finalizer ends a thread that is looked at. */
+LFERN_PRIVATE int lfern_uncollected(lua_State *L, lua_CFunction make);
+
 /* Keep the value on the top, which is popped, in the registry: returns its
    slot there. Raises for want of memory. Letting go of it never fails. */
 LFERN_PRIVATE int lfern_anchor(lua_State *L, lfern *fern);

@@ -255,31 +255,19 @@ static int push_listeners(lua_State *L)
     return push_rows(L, rows);
 }
 
-static int without_collector(lua_State *L, lua_CFunction make)
-{
-    bool running = lua_gc(L, LUA_GCISRUNNING);
-    lua_settop(L, 0);
-    lua_pushcfunction(L, make);
-    lua_gc(L, LUA_GCSTOP);
-    int status = lua_pcall(L, 0, 1, 0);
-    if (running)
-        lua_gc(L, LUA_GCRESTART);
-    return status == LUA_OK ? 1 : lua_error(L);
-}
-
 static int debug_threads(lua_State *L)
 {
-    return without_collector(L, push_threads);
+    return lfern_uncollected(L, push_threads);
 }
 
 static int debug_timers(lua_State *L)
 {
-    return without_collector(L, push_timers);
+    return lfern_uncollected(L, push_timers);
 }
 
 static int debug_listeners(lua_State *L)
 {
-    return without_collector(L, push_listeners);
+    return lfern_uncollected(L, push_listeners);
 }
 
 static void set_count(lua_State *L, const char *name, uint64_t count)
@@ -330,7 +318,7 @@ static int push_states(lua_State *L)
 
 static int debug_states(lua_State *L)
 {
-    return without_collector(L, push_states);
+    return lfern_uncollected(L, push_states);
 }
 
 /* ---- open ---- */
