@@ -70,7 +70,7 @@ static int pile_spawn(lua_State *L)
     lthread_started(box, rc);
     lfern_left(L, fern);
     fern_thread *thread = box->thread;          /* ours until it is asked for */
-    bool passed_on = rc == 0 && lpool_passed_timeout(L, box);
+    bool passed_on = rc == 0 && lpool_passed_interrupt(L, box);
     if (rc == 0 && !passed_on)
         return 1;
     if (rc < 0 || fern_pile_forget(self->pile, thread)) {

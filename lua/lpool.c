@@ -32,14 +32,14 @@ int lpool_make(lua_State *L, int arg, size_t otherwise, fern_pool **out)
 
 /* ---- methods ---- */
 
-bool lpool_passed_timeout(lua_State *L, lthread *box)
+bool lpool_passed_interrupt(lua_State *L, lthread *box)
 {
     uint64_t owner = 0;
     fern_thread *thread = box->thread;
     if (!thread || !fern_thread_done(thread) || fern_thread_status(thread) != FERN_FAILED)
         return false;
     lthread_error(L, -1);
-    if (lfern_error_code(L, -1, &owner) == -ETIMEDOUT && owner) {
+    if (lfern_error_code(L, -1, &owner) && owner) {
         fern_thread_observe(thread);
         return true;
     }
@@ -57,7 +57,7 @@ static int pool_spawn(lua_State *L)
     lfern_left(L, fern);
     if (rc < 0)
         lfern_raise(L, rc);
-    if (lpool_passed_timeout(L, box))
+    if (lpool_passed_interrupt(L, box))
         lua_error(L);
     return 1;
 }

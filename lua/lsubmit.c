@@ -135,7 +135,7 @@ static int take_outcome(lua_State *L, lfuture *future, lthread *box, int rc)
 {
     if (rc < 0)
         raise_refusal(L, rc);
-    if (lpool_passed_timeout(L, box))
+    if (lpool_passed_interrupt(L, box))
         return lua_error(L);
     lua_pushvalue(L, 2);
     lfuture_take(L, future, 3);

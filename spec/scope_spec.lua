@@ -171,6 +171,20 @@ describe("a scope", function()
     end
   end)
 
+  it("interrupts a block that runs a pool's thread on its own stack", function()
+    local pool, went_on, err = fern.pool(1), false, nil
+    pool:spawn(function()
+      _, err = pcall(function()
+        local scope <close> = fern.scope()
+        scope:spawn(function() fern.sleep(0) error("oh", 0) end)
+        pool:spawn(fern.sleep, 100)
+        went_on = true
+      end)
+    end):wait()
+    assert.is_false(went_on)
+    assert.equal("oh", err)
+  end)
+
   it("outlasts the grace of a killed thread rather than leave a child behind", function()
     local log, note = new_log()
     local parent = fern.spawn(block, function(scope)
