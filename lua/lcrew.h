@@ -118,7 +118,8 @@ enum { LPOOL_SIZE = 1000 };     /* when nobody says how many */
 LFERN_PRIVATE int lpool_make(lua_State *L, int arg, size_t otherwise, fern_pool **out);
 
 /* The box on the top is of a spawn that may have run inline: was it stopped by
-   a deadline around the caller? The timeout is the caller's then: pushed. */
+   a deadline or a scope around the caller? What that raises is the caller's then:
+   pushed. */
 LFERN_PRIVATE bool lpool_passed_interrupt(lua_State *L, lthread *box);
 
 /* imap, imap_unordered, starmap, map: pool's methods, added to the table on the top. */

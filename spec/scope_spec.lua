@@ -172,9 +172,9 @@ describe("a scope", function()
   end)
 
   it("interrupts a block that runs a pool's thread on its own stack", function()
-    local pool, went_on, err = fern.pool(1), false, nil
+    local pool, went_on, ok, err = fern.pool(1), false, nil, nil
     pool:spawn(function()
-      _, err = pcall(function()
+      ok, err = pcall(function()
         local scope <close> = fern.scope()
         scope:spawn(function() fern.sleep(0) error("oh", 0) end)
         pool:spawn(fern.sleep, 100)
@@ -182,7 +182,7 @@ describe("a scope", function()
       end)
     end):wait()
     assert.is_false(went_on)
-    assert.equal("oh", err)
+    assert.same({ false, "oh" }, { ok, err })
   end)
 
   it("outlasts the grace of a killed thread rather than leave a child behind", function()
