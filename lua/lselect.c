@@ -54,9 +54,11 @@ static fern_source source_of(lua_State *L, lua_Integer i)
         kind = lua_touserdata(L, -1);
         lua_settop(L, index);
     }
-    if (!kind)
-        luaL_error(L, "item %I is no thread, future, event, queue or semaphore, but a %s",
-                   (LUAI_UACINT)i, luaL_typename(L, index));
+    if (!kind) {
+        bool named = luaL_getmetafield(L, index, "__name") == LUA_TSTRING;
+        luaL_error(L, "item %I is no thread, future, event, queue, semaphore or lock, but a %s",
+                   (LUAI_UACINT)i, named ? lua_tostring(L, -1) : luaL_typename(L, index));
+    }
     return kind->source(L, index);
 }
 
