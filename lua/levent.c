@@ -189,6 +189,7 @@ static int event_tostring(lua_State *L)
 
 static int new_event(lua_State *L)
 {
+    lsync_no_argument(L, "none expected: see send");
     lfern *fern = lfern_open(L);
     levent *self = lua_newuserdatauv(L, sizeof *self, 1);
     self->mark = &mark;

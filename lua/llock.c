@@ -100,6 +100,7 @@ static int lock_gc(lua_State *L)
 
 static int new_lock(lua_State *L)
 {
+    lsync_no_argument(L, "none expected");
     lfern *fern = lfern_open(L);
     llock *self = lua_newuserdatauv(L, sizeof *self, 0);
     self->mark = &mark;

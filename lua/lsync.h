@@ -46,6 +46,14 @@ static inline int lsync_true(lua_State *L)
     return 1;
 }
 
+/* A constructor without arguments was called, as `usage` says: a count or a size
+   that nobody looks at would be a trap. */
+static inline void lsync_no_argument(lua_State *L, const char *usage)
+{
+    if (!lua_isnoneornil(L, 1))
+        luaL_argerror(L, 1, usage);
+}
+
 LFERN_PRIVATE llock *llock_check(lua_State *L, int arg);
 
 /* A lock of `self` was waited for, with this outcome: true, or as lfern_fail. */

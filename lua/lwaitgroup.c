@@ -64,6 +64,7 @@ static int group_tostring(lua_State *L)
 
 static int new_group(lua_State *L)
 {
+    lsync_no_argument(L, "none expected: it begins with 0, see add");
     lfern *fern = lfern_open(L);
     lwaitgroup *self = lua_newuserdatauv(L, sizeof *self, 0);
     self->mark = &mark;
