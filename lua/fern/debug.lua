@@ -26,6 +26,9 @@ local debug = {
 -- All of it, to an open file (stderr), or appended to the one of that name.
 function debug.dump(file)
   local text = core.format() .. "\n"
+  if type(file) == "number" or type(file) == "boolean" then
+    error("bad argument #1 to 'dump' (file or its name expected, got " .. type(file) .. ")", 2)
+  end
   if type(file) ~= "string" then
     (file or io.stderr):write(text)
     return true
