@@ -364,6 +364,67 @@ FERN_API void fern_deadline_close(fern_deadline *deadline);
 FERN_API void fern_shield_open(void);
 FERN_API void fern_shield_close(void);
 
+/* ---- scope ---------------------------------------------------------- */
+
+/* Threads that do not outlive a block: those spawned with it as
+   fern_spawn_options.scope, by whichever thread, are its children. The
+   deadlines in force for their spawner hold for them, too, with the same ids.
+   When a child fails, its siblings are killed, and the thread that opened the
+   scope gets -ETIMEDOUT from its parking calls until it closes it; then
+   fern_scope_interrupted tells the scope. A killed child has not failed. The
+   storage is the caller's. */
+typedef struct fern_scope {
+    /* Called when `failed` has been set: on that thread's stack, before the
+       siblings are killed. Must not park. NULL, or to be set after opening. */
+    void (*on_failure)(struct fern_scope *scope);
+    fern_thread *failed;        /* the first child that has failed, or NULL */
+    size_t count;               /* of children that have not ended */
+    bool cancelled;             /* what is spawned from now on is killed at once */
+    bool closed;
+    fern_deadline deadline;     /* of the block: passes when a child fails */
+    struct { void *next, *prev; } children, waiters;    /* this and the rest is ours */
+    fern_thread *owner;
+    size_t lost;
+} fern_scope;
+
+/* Open a scope for the current thread; `state` as in fern_deadline_open.
+   Returns 0 or -EDEADLK. A thread that ends without closing its scope takes
+   the children along: they are killed. */
+FERN_API int fern_scope_open(fern_scope *scope, void *state);
+
+/* Kill the children; from now on none of them fails the scope. The thread that
+   opened it goes on. */
+FERN_API void fern_scope_cancel(fern_scope *scope);
+
+/* Is the current thread one of its children? */
+FERN_API bool fern_scope_inside(const fern_scope *scope);
+
+/* Parks. Wait until no child is left; meanwhile they may spawn others. Returns
+   0, -EDEADLK from a child, or an error as above. */
+FERN_API int fern_scope_wait(fern_scope *scope, double deadline);
+
+/* Parks. Leave the block, which has come to `rc`: with 0 wait for the
+   children; with an error, or with one from that wait, kill them, and wait
+   for their end whatever interrupts the caller. Returns that error, unless it
+   is only the scope's own interrupt; else the result of the first child that
+   failed, whose error counts as asked for then; else 0. -EDEADLK with nothing
+   done from a child; -EDEADLK or -ECHILD if children are left that nothing
+   can wake any more: they are nobody's then. A closed scope returns `rc`. */
+FERN_API int fern_scope_close(fern_scope *scope, int rc);
+
+/* Close it without waiting: the children are killed, and nobody's. Returns how
+   many have been killed for want of a proper close, also at their owner's end. */
+FERN_API size_t fern_scope_abandon(fern_scope *scope);
+
+/* Call `fn` for every child that has not ended, oldest first, until it returns
+   false. It must not park or spawn, but may kill that thread. */
+FERN_API void fern_scope_each(fern_scope *scope,
+                              bool (*fn)(fern_thread *thread, void *arg), void *arg);
+
+/* After a parking call returned -ETIMEDOUT: the scope that caused it because a
+   child has failed, or NULL. */
+FERN_API fern_scope *fern_scope_interrupted(void);
+
 /* ---- descriptors ---------------------------------------------------- */
 
 enum { FERN_READ = 1, FERN_WRITE = 2 };
@@ -499,6 +560,284 @@ FERN_API bool fern_pool_inside(const fern_pool *pool);
 /* Parks. Wait until no slot is taken and nobody waits for one. -EDEADLK from
    one of its own threads. */
 FERN_API int fern_pool_waitall(fern_pool *pool, double deadline);
+
+/* ---- pile ----------------------------------------------------------- */
+
+/* Threads of a pool, which is referenced, and their ends in the order of their
+   beginnings. Several piles may share a pool. An error of a thread in a pile
+   is not reported before it has been taken out. Returns 0 or -ENOMEM. */
+typedef struct fern_pile fern_pile;
+FERN_API int fern_pile_new(fern_pool *pool, fern_pile **out);
+
+/* The threads in it go on; threads in fern_pile_next get 0. */
+FERN_API void fern_pile_free(fern_pile *pile);
+
+/* Parks. As fern_pool_spawn; on success the thread is in the pile, too. */
+FERN_API int fern_pile_spawn(fern_pile *pile, fern_body *body, void *arg,
+                             const fern_spawn_options *options, double deadline,
+                             fern_thread **out);
+
+/* Parks. Take out the first thread, when it has ended: 1 and a reference, its
+   error asked for. 0 when there is none, and none that waits for its slot (a
+   thread of the pool, whose slot that may be, does not wait for those).
+   -EDEADLK if the first is the caller; or an error as above. Several threads
+   may share a pile: each gets its turn. */
+FERN_API int fern_pile_next(fern_pile *pile, double deadline, fern_thread **out);
+
+/* Take out the first thread as it is, a reference; NULL: there is none. */
+FERN_API fern_thread *fern_pile_pop(fern_pile *pile);
+
+/* Take out `thread`: is it in there? */
+FERN_API bool fern_pile_forget(fern_pile *pile, const fern_thread *thread);
+
+/* Threads in it, those that wait for their slots among them. */
+FERN_API size_t fern_pile_count(const fern_pile *pile);
+
+/* ---- event ---------------------------------------------------------- */
+
+/* A value, or an error, that is not there yet; any number of threads wait for
+   it, and are woken in the order in which they came. The storage of this and of
+   the following is the caller's; nobody may wait in it when it goes. */
+typedef struct fern_event {
+    void *value;                /* once it has been sent */
+    int error;                  /* negative once an error has been sent */
+    bool sent;
+    bool watched;               /* ours */
+    struct { void *next, *prev; } waiters;      /* ours */
+} fern_event;
+FERN_API void fern_event_init(fern_event *event);
+
+/* Wake all who wait. Returns 0, or -EALREADY with nothing done if the event has
+   been sent and not reset. `error` is negative. */
+FERN_API int fern_event_send(fern_event *event, void *value);
+FERN_API int fern_event_send_error(fern_event *event, int error);
+
+/* Make it new. Whoever has been woken keeps what was sent. Returns 0, or
+   -EALREADY if it is new. */
+FERN_API int fern_event_reset(fern_event *event);
+
+/* Parks. Wait until it has been sent. Returns 0 with the value in *out, which
+   may be NULL; or the error that was sent; or an error as above. */
+FERN_API int fern_event_wait(fern_event *event, double deadline, void **out);
+
+/* ---- semaphore ------------------------------------------------------ */
+
+/* So many units, which are handed on to the longest waiter directly: while
+   anybody waits none is free, and a newcomer never overtakes. */
+typedef struct fern_semaphore {
+    size_t free;
+    size_t bound;               /* never more than so many are free */
+    bool watched;               /* ours */
+    struct { void *next, *prev; } waiters;      /* ours */
+} fern_semaphore;
+
+/* At most FERN_SEMAPHORE_MAX units, which is no bound. */
+#define FERN_SEMAPHORE_MAX (SIZE_MAX / 2)
+FERN_API void fern_semaphore_init(fern_semaphore *semaphore, size_t units, size_t bound);
+
+/* Parks. Take a unit. Returns 0 or an error as above. */
+FERN_API int fern_semaphore_acquire(fern_semaphore *semaphore, double deadline);
+
+/* Take a unit if one is free and the caller has neither kill nor deadline to
+   heed: 0; else -EAGAIN: then acquire tells, and with a deadline of 0 parks
+   only if the caller has ignored its kill. Never parks. */
+FERN_API int fern_semaphore_try_acquire(fern_semaphore *semaphore);
+
+/* Hand a unit on, or back; no matter whose it was. Returns 0, or -EOVERFLOW if as
+   many as `bound` are free. */
+FERN_API int fern_semaphore_release(fern_semaphore *semaphore);
+FERN_API size_t fern_semaphore_waiting(const fern_semaphore *semaphore);
+
+/* ---- lock ----------------------------------------------------------- */
+
+/* A semaphore of one unit that knows its owner. A lock whose owner ends without
+   releasing it is left locked: nobody knows whether what it guards is whole.
+   Those who wait for it are told. Not re-entrant. */
+typedef struct fern_lock {
+    fern_thread *owner;         /* or NULL */
+    uint64_t turn;              /* the number of this acquisition */
+    bool left;                  /* locked by a thread that has ended: */
+    uint64_t left_id;           /* as fern_thread_id */
+    const char *left_file;      /* and fern_thread_place */
+    int left_line;
+    bool watched;               /* this and the rest is ours */
+    uint64_t turns;
+    struct fern_lock *next, **link;
+    struct { void *next, *prev; } waiters;
+} fern_lock;
+FERN_API void fern_lock_init(fern_lock *lock);
+
+/* Before the storage goes, if the lock may have an owner. */
+FERN_API void fern_lock_deinit(fern_lock *lock);
+
+/* Parks. Own the lock. Returns 0; -EOWNERDEAD if it is left locked, also when
+   that happens while we wait; -EDEADLK also for its owner, without a deadline; or an
+   error as above. `try` is as that of a semaphore. */
+FERN_API int fern_lock_acquire(fern_lock *lock, double deadline);
+FERN_API int fern_lock_try_acquire(fern_lock *lock);
+
+/* Hand it on to the longest waiter. Returns 0, or -EPERM if the caller is not
+   the owner. One that is left locked is released by anybody. */
+FERN_API int fern_lock_release(fern_lock *lock);
+
+/* Release it on its owner's behalf, if `turn` is still on: 1, else 0. For
+   what stands for one acquisition and is closed by whomever. */
+FERN_API int fern_lock_end_turn(fern_lock *lock, uint64_t turn);
+FERN_API size_t fern_lock_waiting(const fern_lock *lock);
+
+/* Write "held by #7 'name'", "left locked by #7, spawned at x.c:3, which has ended"
+   or "free"; at most `size` bytes, NUL-ended. */
+FERN_API void fern_lock_describe(const fern_lock *lock, char *buffer, size_t size);
+
+/* ---- condition ------------------------------------------------------ */
+
+/* Where the owner of a lock waits for somebody else to change what it guards. */
+typedef struct fern_condition {
+    fern_lock *lock;
+    struct { void *next, *prev; } waiters;      /* ours */
+} fern_condition;
+FERN_API void fern_condition_init(fern_condition *condition, fern_lock *lock);
+
+/* Parks. Release the lock, wait for a notify, and own the lock again, in the
+   line of those who wait for it, however long that takes. Returns 0; -EPERM
+   if the caller does not own the lock; or an error as above: also then it owns
+   the lock again, whatever interrupts it meanwhile; only in a deadlock it does
+   not. -EOWNERDEAD if the lock was left locked meanwhile, which is ours then. */
+FERN_API int fern_condition_wait(fern_condition *condition, double deadline);
+
+/* Let the longest waiters, at most so many, come back as soon as they have the
+   lock, for which they stand in line from now on. Returns how many there were.
+   The caller need not own the lock. */
+FERN_API size_t fern_condition_notify(fern_condition *condition, size_t most);
+FERN_API size_t fern_condition_waiting(const fern_condition *condition);
+
+/* ---- wait group ----------------------------------------------------- */
+
+/* How many things are still to be done, for those who wait until none is. */
+typedef struct fern_waitgroup {
+    size_t count;
+    struct { void *next, *prev; } waiters;      /* ours */
+} fern_waitgroup;
+FERN_API void fern_waitgroup_init(fern_waitgroup *group);
+
+/* `count` more. Returns 0 or -EOVERFLOW. */
+FERN_API int fern_waitgroup_add(fern_waitgroup *group, size_t count);
+
+/* `count` are done. Wakes all waiters when that was the last. Returns 0, or
+   -ERANGE with nothing done if there are not so many. */
+FERN_API int fern_waitgroup_done(fern_waitgroup *group, size_t count);
+
+/* Parks. Wait until the count is 0. Returns 0 or an error as above. */
+FERN_API int fern_waitgroup_wait(fern_waitgroup *group, double deadline);
+FERN_API size_t fern_waitgroup_waiting(const fern_waitgroup *group);
+
+/* ---- queue ---------------------------------------------------------- */
+
+/* Items on their way from putters to getters. Both are served in the order in
+   which they came: an item goes to the getter that has waited longest, and
+   whoever waits for room comes before a newcomer. With a `max` of 0 it is a
+   channel: a put ends when a get has taken the item. An item is any pointer;
+   it is the queue's from a successful put until a get returns it. */
+typedef struct fern_queue fern_queue;
+typedef struct fern_queue_options {
+    size_t max;                 /* items in it; SIZE_MAX: any number */
+    bool lifo;                  /* the last one first */
+    /* Orders the items, if not NULL; equal ones stay as they came. Does `item`
+       come before `other`? 1, 0, or a negative error, which put returns. It is
+       called in put only, by one thread at a time, with the item that is
+       put first. It may park; meanwhile a get may take either item. */
+    int (*before)(void *item, void *other, void *arg);
+    void *arg;
+} fern_queue_options;
+
+/* Returns 0 or -ENOMEM. It lives until it is unreferenced and nobody waits in
+   it any more; items that are left then are forgotten. */
+FERN_API int fern_queue_new(const fern_queue_options *options, fern_queue **out);
+FERN_API fern_queue *fern_queue_ref(fern_queue *queue);
+FERN_API void fern_queue_unref(fern_queue *queue);
+
+/* Parks. Wait for room, and put `item` in. Returns 0; -EPIPE when the queue is
+   closed, before or meanwhile; -ENOMEM; -EBUSY from inside `before` while the
+   queue orders by it; or an error as above: the item is the caller's then. */
+FERN_API int fern_queue_put(fern_queue *queue, void *item, double deadline);
+
+/* Parks. Wait for an item, and take it out. Returns 0; -EPIPE when the queue is
+   closed and empty; or an error as above, with nothing taken. */
+FERN_API int fern_queue_get(fern_queue *queue, double deadline, void **out);
+
+/* Both together are a put, for hosts whose values have to be moved. May park.
+   `hand` puts only if a getter waits: 1 and in *getter, borrowed, the thread that
+   has the item now, and runs no earlier than the caller parks; 0 if none waits.
+   Parks. `put_in` does the rest, if nothing has parked since. If it waited in a
+   channel, its thread goes on only after the one that got the item. */
+FERN_API int fern_queue_hand(fern_queue *queue, void *item, fern_thread **getter);
+FERN_API int fern_queue_put_in(fern_queue *queue, void *item, double deadline);
+
+/* Parks. The same in one, with a channel in mind: `handed` goes to a getter that
+   waits, and 1 is returned; else `item` is put, however long that takes. */
+FERN_API int fern_queue_give(fern_queue *queue, void *item, void *handed, fern_thread **getter);
+
+/* What get would take, left where it is: 0, -EAGAIN if it would wait, -EPIPE.
+   Never parks. */
+FERN_API int fern_queue_peek(const fern_queue *queue, void **out);
+
+/* Take no more items, and wake whoever waits for room, with -EPIPE, and for
+   items: those that are there can still be taken. May be called again. */
+FERN_API void fern_queue_close(fern_queue *queue);
+FERN_API bool fern_queue_closed(const fern_queue *queue);
+
+/* A smaller `max` leaves what is there; a larger one lets putters in.
+   Returns 0 or -ENOMEM. */
+FERN_API int fern_queue_resize(fern_queue *queue, size_t max);
+FERN_API size_t fern_queue_max(const fern_queue *queue);
+FERN_API size_t fern_queue_size(const fern_queue *queue);       /* items in it */
+FERN_API size_t fern_queue_putting(const fern_queue *queue);    /* threads that wait in put */
+FERN_API size_t fern_queue_getting(const fern_queue *queue);
+
+/* For every item whose putter waits: it is what `fn`, which must not park, makes
+   of it. */
+FERN_API void fern_queue_each_waiting(fern_queue *queue, void *(*fn)(void *item, void *arg),
+                                      void *arg);
+
+/* An item that was put has been dealt with. Returns how many have not, or
+   -EINVAL with nothing done when there is none. */
+FERN_API ssize_t fern_queue_task_done(fern_queue *queue);
+FERN_API size_t fern_queue_unfinished(const fern_queue *queue);
+
+/* Parks. Wait until every item that was put has been dealt with: has had its
+   task_done. Returns 0 or an error as above. */
+FERN_API int fern_queue_join(fern_queue *queue, double deadline);
+
+/* ---- waiting for many ----------------------------------------------- */
+
+/* Something that is ready, or will be: a thread that has ended, a future that
+   is done, an event that was sent; a queue, a semaphore or a lock when a get or an
+   acquire would not wait. The object is borrowed: it outlives whatever waits for
+   it. A zeroed source is ready. */
+typedef struct fern_source {
+    const struct fern_source_kind *kind;
+    void *object;
+} fern_source;
+FERN_API fern_source fern_thread_source(fern_thread *thread);
+FERN_API fern_source fern_future_source(fern_future *future);
+FERN_API fern_source fern_event_source(fern_event *event);
+FERN_API fern_source fern_queue_source(fern_queue *queue);
+FERN_API fern_source fern_semaphore_source(fern_semaphore *semaphore);
+FERN_API fern_source fern_lock_source(fern_lock *lock);
+
+/* A wait for many sources, which consumes nothing. An error of a thread among
+   them is not reported before the select is freed. `sources` are copied.
+   Returns 0, -ENOMEM, or -EDEADLK without a hub. */
+typedef struct fern_select fern_select;
+FERN_API int fern_select_new(const fern_source *sources, size_t count, fern_select **out);
+FERN_API void fern_select_free(fern_select *select);
+
+/* Parks. The next source that is ready: those that were from the first, in the
+   order given, then the others in the order in which they became so; each once.
+   What is not ready any more when its turn comes is waited for again.
+   Returns 1 and its index, 0 after the last, or an error as above. Several
+   threads may share a select. */
+FERN_API int fern_select_next(fern_select *select, double deadline, size_t *index);
 
 /* ---- crew ----------------------------------------------------------- */
 
@@ -785,37 +1124,115 @@ typedef struct fern_executor_stats {
 FERN_API void fern_executor_inspect(const fern_executor *executor,
                                     fern_executor_stats *stats);
 
-/* ---- pile ----------------------------------------------------------- */
+/* ---- graph ---------------------------------------------------------- */
 
-/* Threads of a pool, which is referenced, and their ends in the order of their
-   beginnings. Several piles may share a pool. An error of a thread in a pile
-   is not reported before it has been taken out. Returns 0 or -ENOMEM. */
-typedef struct fern_pile fern_pile;
-FERN_API int fern_pile_new(fern_pool *pool, fern_pile **out);
+/* Tasks with names, and the names of those that they need: each begins, in a
+   thread of its own, as soon as all of those have ended well. If one has not,
+   it never begins, and its result is FERN_EDEPENDENCY. Names that nobody has
+   added yet may be needed and waited for. */
+typedef struct fern_graph fern_graph;
 
-/* The threads in it go on; threads in fern_pile_next get 0. */
-FERN_API void fern_pile_free(fern_pile *pile);
+typedef struct fern_graph_options {
+    fern_pool *pool;            /* of the tasks that run; referenced; NULL: no limit.
+                                   One that waits for others lends its slot to them */
+    /* Something of it runs or is about to, or nothing does any more. Called
+       alternately, first with true. Must not park or fail. NULL: nobody
+       needs to know. */
+    void (*busy)(void *arg, bool busy);
+    void *arg;
+} fern_graph_options;
 
-/* Parks. As fern_pool_spawn; on success the thread is in the pile, too. */
-FERN_API int fern_pile_spawn(fern_pile *pile, fern_body *body, void *arg,
-                             const fern_spawn_options *options, double deadline,
-                             fern_thread **out);
+/* `options` are copied, and may be NULL. Returns 0, -ENOMEM, or -EDEADLK
+   without a hub. */
+FERN_API int fern_graph_new(const fern_graph_options *options, fern_graph **out);
+FERN_API void *fern_graph_arg(const fern_graph *graph);
 
-/* Parks. Take out the first thread, when it has ended: 1 and a reference, its
-   error asked for. 0 when there is none, and none that waits for its slot (a
-   thread of the pool, whose slot that may be, does not wait for those).
-   -EDEADLK if the first is the caller; or an error as above. Several threads
-   may share a pile: each gets its turn. */
-FERN_API int fern_pile_next(fern_pile *pile, double deadline, fern_thread **out);
+/* Tasks that run go on; the others never will. Whoever waits gets -EPIPE. */
+FERN_API void fern_graph_free(fern_graph *graph);
 
-/* Take out the first thread as it is, a reference; NULL: there is none. */
-FERN_API fern_thread *fern_pile_pop(fern_pile *pile);
+/* Kill all tasks that have not ended; take no new ones; whoever waits for a
+   name that nobody has added gets -EPIPE. Never parks; may be called again. */
+FERN_API void fern_graph_close(fern_graph *graph);
 
-/* Take out `thread`: is it in there? */
-FERN_API bool fern_pile_forget(fern_pile *pile, const fern_thread *thread);
+typedef struct fern_task {
+    const char *name;           /* copied; the thread's, too */
+    const char *const *needs;   /* copied; the same name twice is once */
+    size_t need_count;
+    fern_body *body;
+    void *arg;
+    fern_spawn_options options; /* of its thread; name, at and pool are ours */
+    /* Its thread, which is borrowed, has been made: soon it will call `body`,
+       unless it is killed first. Or: that will never be. One of the two is
+       called, once, on any stack; must not park or fail. NULL: nobody needs
+       to know. */
+    void (*begun)(void *arg, fern_thread *thread);
+    void (*dropped)(void *arg);
+} fern_task;
 
-/* Threads in it, those that wait for their slots among them. */
-FERN_API size_t fern_pile_count(const fern_pile *pile);
+/* Add a task. Never parks. Returns 0; -EEXIST when there is one of that name;
+   -ELOOP when it would need itself, be it by way of others; -EPIPE after
+   close; -ENOMEM. On any error nothing has changed. */
+FERN_API int fern_graph_add(fern_graph *graph, const fern_task *task);
+
+/* After -ELOOP: write the names "a -> b -> a", each of which needs the next, at
+   most `size` bytes, NUL-ended; returns how many there would be, without the
+   zero. 0: `task` would need itself in no way. */
+FERN_API size_t fern_graph_cycle(fern_graph *graph, const fern_task *task,
+                                 char *buffer, size_t size);
+
+/* The result of `name` comes from outside; negative: it has failed. As add. */
+FERN_API int fern_graph_post(fern_graph *graph, const char *name, int result);
+
+/* Parks. The result of `name`, when it has ended, as of a thread; its error,
+   or that because of which it never began, has been asked for. Returns 0,
+   -EPIPE, -EDEADLK in that task itself, or an error as above. */
+FERN_API int fern_graph_result(fern_graph *graph, const char *name, double deadline,
+                               int *result);
+
+/* Parks. Wait until the tasks of these names (NULL: all that there are) have
+   ended well, or one of them has not, the first of which is *failed then.
+   Returns 0, 1 when one has failed, -EPIPE, -EDEADLK in one of those tasks (in
+   any, for all), or an error as above. */
+FERN_API int fern_graph_wait(fern_graph *graph, const char *const *names, size_t count,
+                             double deadline, const char **failed);
+
+/* Parks. Wait until all tasks have ended, in whichever way. 0 or as above. */
+FERN_API int fern_graph_join(fern_graph *graph, double deadline);
+
+/* Parks. The name after the first *taken of those that have ended, in the order
+   in which they did: 1, and *taken is one more. 0 when all have ended, or an
+   error as of join. */
+FERN_API int fern_graph_next(fern_graph *graph, size_t *taken, double deadline,
+                             const char **name);
+
+/* Kill the task if it has not ended: 1 if this call did it, else 0. */
+FERN_API int fern_graph_kill(fern_graph *graph, const char *name);
+
+typedef enum fern_task_status {
+    FERN_TASK_MISSING,          /* nobody has added it */
+    FERN_TASK_WAITING,          /* for what it needs */
+    FERN_TASK_READY,            /* to begin */
+    FERN_TASK_RUNNING,
+    FERN_TASK_DONE,             /* as a thread; also what was posted */
+    FERN_TASK_FAILED,
+    FERN_TASK_KILLED,
+} fern_task_status;
+FERN_API const char *fern_task_status_name(fern_task_status status);
+FERN_API fern_task_status fern_graph_status(const fern_graph *graph, const char *name);
+
+/* Number `index` (0, 1...) of the names that the task needs, in their order; of
+   all names that were added or needed; NULL beyond the last. */
+FERN_API const char *fern_graph_need(const fern_graph *graph, const char *name, size_t index);
+FERN_API const char *fern_graph_name(const fern_graph *graph, size_t index);
+
+/* The name of what the task needs and because of which it never began; NULL
+   if that is not so. */
+FERN_API const char *fern_graph_blame(const fern_graph *graph, const char *name);
+
+/* The graph and the name (unless `name` is NULL) of the task that the current
+   thread is; else NULL. */
+FERN_API fern_graph *fern_graph_current(const char **name);
+
 /* ---- periodic work -------------------------------------------------- */
 
 /* When the next run begins. */
@@ -936,194 +1353,7 @@ typedef struct fern_resources_stats {
     bool closed;
 } fern_resources_stats;
 FERN_API void fern_resources_inspect(const fern_resources *pool, fern_resources_stats *stats);
-/* ---- queue ---------------------------------------------------------- */
 
-/* Items on their way from putters to getters. Both are served in the order in
-   which they came: an item goes to the getter that has waited longest, and
-   whoever waits for room comes before a newcomer. With a `max` of 0 it is a
-   channel: a put ends when a get has taken the item. An item is any pointer;
-   it is the queue's from a successful put until a get returns it. */
-typedef struct fern_queue fern_queue;
-typedef struct fern_queue_options {
-    size_t max;                 /* items in it; SIZE_MAX: any number */
-    bool lifo;                  /* the last one first */
-    /* Orders the items, if not NULL; equal ones stay as they came. Does `item`
-       come before `other`? 1, 0, or a negative error, which put returns. It is
-       called in put only, by one thread at a time, with the item that is
-       put first. It may park; meanwhile a get may take either item. */
-    int (*before)(void *item, void *other, void *arg);
-    void *arg;
-} fern_queue_options;
-
-/* Returns 0 or -ENOMEM. It lives until it is unreferenced and nobody waits in
-   it any more; items that are left then are forgotten. */
-FERN_API int fern_queue_new(const fern_queue_options *options, fern_queue **out);
-FERN_API fern_queue *fern_queue_ref(fern_queue *queue);
-FERN_API void fern_queue_unref(fern_queue *queue);
-
-/* Parks. Wait for room, and put `item` in. Returns 0; -EPIPE when the queue is
-   closed, before or meanwhile; -ENOMEM; -EBUSY from inside `before` while the
-   queue orders by it; or an error as above: the item is the caller's then. */
-FERN_API int fern_queue_put(fern_queue *queue, void *item, double deadline);
-
-/* Parks. Wait for an item, and take it out. Returns 0; -EPIPE when the queue is
-   closed and empty; or an error as above, with nothing taken. */
-FERN_API int fern_queue_get(fern_queue *queue, double deadline, void **out);
-
-/* Both together are a put, for hosts whose values have to be moved. May park.
-   `hand` puts only if a getter waits: 1 and in *getter, borrowed, the thread that
-   has the item now, and runs no earlier than the caller parks; 0 if none waits.
-   Parks. `put_in` does the rest, if nothing has parked since. If it waited in a
-   channel, its thread goes on only after the one that got the item. */
-FERN_API int fern_queue_hand(fern_queue *queue, void *item, fern_thread **getter);
-FERN_API int fern_queue_put_in(fern_queue *queue, void *item, double deadline);
-
-/* Parks. The same in one, with a channel in mind: `handed` goes to a getter that
-   waits, and 1 is returned; else `item` is put, however long that takes. */
-FERN_API int fern_queue_give(fern_queue *queue, void *item, void *handed, fern_thread **getter);
-
-/* What get would take, left where it is: 0, -EAGAIN if it would wait, -EPIPE.
-   Never parks. */
-FERN_API int fern_queue_peek(const fern_queue *queue, void **out);
-
-/* Take no more items, and wake whoever waits for room, with -EPIPE, and for
-   items: those that are there can still be taken. May be called again. */
-FERN_API void fern_queue_close(fern_queue *queue);
-FERN_API bool fern_queue_closed(const fern_queue *queue);
-
-/* A smaller `max` leaves what is there; a larger one lets putters in.
-   Returns 0 or -ENOMEM. */
-FERN_API int fern_queue_resize(fern_queue *queue, size_t max);
-FERN_API size_t fern_queue_max(const fern_queue *queue);
-FERN_API size_t fern_queue_size(const fern_queue *queue);       /* items in it */
-FERN_API size_t fern_queue_putting(const fern_queue *queue);    /* threads that wait in put */
-FERN_API size_t fern_queue_getting(const fern_queue *queue);
-
-/* For every item whose putter waits: it is what `fn`, which must not park, makes
-   of it. */
-FERN_API void fern_queue_each_waiting(fern_queue *queue, void *(*fn)(void *item, void *arg),
-                                      void *arg);
-
-/* An item that was put has been dealt with. Returns how many have not, or
-   -EINVAL with nothing done when there is none. */
-FERN_API ssize_t fern_queue_task_done(fern_queue *queue);
-FERN_API size_t fern_queue_unfinished(const fern_queue *queue);
-
-/* Parks. Wait until every item that was put has been dealt with: has had its
-   task_done. Returns 0 or an error as above. */
-FERN_API int fern_queue_join(fern_queue *queue, double deadline);
-
-/* Ready when get would not wait. */
-FERN_API struct fern_source fern_queue_source(fern_queue *queue);
-
-/* ---- graph ---------------------------------------------------------- */
-
-/* Tasks with names, and the names of those that they need: each begins, in a
-   thread of its own, as soon as all of those have ended well. If one has not,
-   it never begins, and its result is FERN_EDEPENDENCY. Names that nobody has
-   added yet may be needed and waited for. */
-typedef struct fern_graph fern_graph;
-
-typedef struct fern_graph_options {
-    fern_pool *pool;            /* of the tasks that run; referenced; NULL: no limit.
-                                   One that waits for others lends its slot to them */
-    /* Something of it runs or is about to, or nothing does any more. Called
-       alternately, first with true. Must not park or fail. NULL: nobody
-       needs to know. */
-    void (*busy)(void *arg, bool busy);
-    void *arg;
-} fern_graph_options;
-
-/* `options` are copied, and may be NULL. Returns 0, -ENOMEM, or -EDEADLK
-   without a hub. */
-FERN_API int fern_graph_new(const fern_graph_options *options, fern_graph **out);
-FERN_API void *fern_graph_arg(const fern_graph *graph);
-
-/* Tasks that run go on; the others never will. Whoever waits gets -EPIPE. */
-FERN_API void fern_graph_free(fern_graph *graph);
-
-/* Kill all tasks that have not ended; take no new ones; whoever waits for a
-   name that nobody has added gets -EPIPE. Never parks; may be called again. */
-FERN_API void fern_graph_close(fern_graph *graph);
-
-typedef struct fern_task {
-    const char *name;           /* copied; the thread's, too */
-    const char *const *needs;   /* copied; the same name twice is once */
-    size_t need_count;
-    fern_body *body;
-    void *arg;
-    fern_spawn_options options; /* of its thread; name, at and pool are ours */
-    /* Its thread, which is borrowed, has been made: soon it will call `body`,
-       unless it is killed first. Or: that will never be. One of the two is
-       called, once, on any stack; must not park or fail. NULL: nobody needs
-       to know. */
-    void (*begun)(void *arg, fern_thread *thread);
-    void (*dropped)(void *arg);
-} fern_task;
-
-/* Add a task. Never parks. Returns 0; -EEXIST when there is one of that name;
-   -ELOOP when it would need itself, be it by way of others; -EPIPE after
-   close; -ENOMEM. On any error nothing has changed. */
-FERN_API int fern_graph_add(fern_graph *graph, const fern_task *task);
-
-/* After -ELOOP: write the names "a -> b -> a", each of which needs the next, at
-   most `size` bytes, NUL-ended; returns how many there would be, without the
-   zero. 0: `task` would need itself in no way. */
-FERN_API size_t fern_graph_cycle(fern_graph *graph, const fern_task *task,
-                                 char *buffer, size_t size);
-
-/* The result of `name` comes from outside; negative: it has failed. As add. */
-FERN_API int fern_graph_post(fern_graph *graph, const char *name, int result);
-
-/* Parks. The result of `name`, when it has ended, as of a thread; its error,
-   or that because of which it never began, has been asked for. Returns 0,
-   -EPIPE, -EDEADLK in that task itself, or an error as above. */
-FERN_API int fern_graph_result(fern_graph *graph, const char *name, double deadline,
-                               int *result);
-
-/* Parks. Wait until the tasks of these names (NULL: all that there are) have
-   ended well, or one of them has not, the first of which is *failed then.
-   Returns 0, 1 when one has failed, -EPIPE, -EDEADLK in one of those tasks (in
-   any, for all), or an error as above. */
-FERN_API int fern_graph_wait(fern_graph *graph, const char *const *names, size_t count,
-                             double deadline, const char **failed);
-
-/* Parks. Wait until all tasks have ended, in whichever way. 0 or as above. */
-FERN_API int fern_graph_join(fern_graph *graph, double deadline);
-
-/* Parks. The name after the first *taken of those that have ended, in the order
-   in which they did: 1, and *taken is one more. 0 when all have ended, or an
-   error as of join. */
-FERN_API int fern_graph_next(fern_graph *graph, size_t *taken, double deadline,
-                             const char **name);
-
-/* Kill the task if it has not ended: 1 if this call did it, else 0. */
-FERN_API int fern_graph_kill(fern_graph *graph, const char *name);
-
-typedef enum fern_task_status {
-    FERN_TASK_MISSING,          /* nobody has added it */
-    FERN_TASK_WAITING,          /* for what it needs */
-    FERN_TASK_READY,            /* to begin */
-    FERN_TASK_RUNNING,
-    FERN_TASK_DONE,             /* as a thread; also what was posted */
-    FERN_TASK_FAILED,
-    FERN_TASK_KILLED,
-} fern_task_status;
-FERN_API const char *fern_task_status_name(fern_task_status status);
-FERN_API fern_task_status fern_graph_status(const fern_graph *graph, const char *name);
-
-/* Number `index` (0, 1...) of the names that the task needs, in their order; of
-   all names that were added or needed; NULL beyond the last. */
-FERN_API const char *fern_graph_need(const fern_graph *graph, const char *name, size_t index);
-FERN_API const char *fern_graph_name(const fern_graph *graph, size_t index);
-
-/* The name of what the task needs and because of which it never began; NULL
-   if that is not so. */
-FERN_API const char *fern_graph_blame(const fern_graph *graph, const char *name);
-
-/* The graph and the name (unless `name` is NULL) of the task that the current
-   thread is; else NULL. */
-FERN_API fern_graph *fern_graph_current(const char **name);
 /* ---- debug ---------------------------------------------------------- */
 
 /* Nothing here parks. What is recorded only on demand costs nothing before. */
@@ -1204,233 +1434,6 @@ FERN_API void fern_debug_dump(fern_hub *hub, int fd);
    thread holds the hub, if its host has a `poke`. Returns 0, -EBUSY when the
    signal is somebody's or another hub does so, or -EINVAL. */
 FERN_API int fern_debug_signal(fern_hub *hub, int signal);
-
-/* ---- event ---------------------------------------------------------- */
-
-/* A value, or an error, that is not there yet; any number of threads wait for
-   it, and are woken in the order in which they came. The storage of this and of
-   the following is the caller's; nobody may wait in it when it goes. */
-typedef struct fern_event {
-    void *value;                /* once it has been sent */
-    int error;                  /* negative once an error has been sent */
-    bool sent;
-    bool watched;               /* ours */
-    struct { void *next, *prev; } waiters;      /* ours */
-} fern_event;
-FERN_API void fern_event_init(fern_event *event);
-
-/* Wake all who wait. Returns 0, or -EALREADY with nothing done if the event has
-   been sent and not reset. `error` is negative. */
-FERN_API int fern_event_send(fern_event *event, void *value);
-FERN_API int fern_event_send_error(fern_event *event, int error);
-
-/* Make it new. Whoever has been woken keeps what was sent. Returns 0, or
-   -EALREADY if it is new. */
-FERN_API int fern_event_reset(fern_event *event);
-
-/* Parks. Wait until it has been sent. Returns 0 with the value in *out, which
-   may be NULL; or the error that was sent; or an error as above. */
-FERN_API int fern_event_wait(fern_event *event, double deadline, void **out);
-
-/* ---- semaphore ------------------------------------------------------ */
-
-/* So many units, which are handed on to the longest waiter directly: while
-   anybody waits none is free, and a newcomer never overtakes. */
-typedef struct fern_semaphore {
-    size_t free;
-    size_t bound;               /* never more than so many are free */
-    bool watched;               /* ours */
-    struct { void *next, *prev; } waiters;      /* ours */
-} fern_semaphore;
-
-/* At most FERN_SEMAPHORE_MAX units, which is no bound. */
-#define FERN_SEMAPHORE_MAX (SIZE_MAX / 2)
-FERN_API void fern_semaphore_init(fern_semaphore *semaphore, size_t units, size_t bound);
-
-/* Parks. Take a unit. Returns 0 or an error as above. */
-FERN_API int fern_semaphore_acquire(fern_semaphore *semaphore, double deadline);
-
-/* Take a unit if one is free and the caller has neither kill nor deadline to
-   heed: 0; else -EAGAIN: then acquire tells, and with a deadline of 0 parks
-   only if the caller has ignored its kill. Never parks. */
-FERN_API int fern_semaphore_try_acquire(fern_semaphore *semaphore);
-
-/* Hand a unit on, or back; no matter whose it was. Returns 0, or -EOVERFLOW if as
-   many as `bound` are free. */
-FERN_API int fern_semaphore_release(fern_semaphore *semaphore);
-FERN_API size_t fern_semaphore_waiting(const fern_semaphore *semaphore);
-
-/* ---- lock ----------------------------------------------------------- */
-
-/* A semaphore of one unit that knows its owner. A lock whose owner ends without
-   releasing it is left locked: nobody knows whether what it guards is whole.
-   Those who wait for it are told. Not re-entrant. */
-typedef struct fern_lock {
-    fern_thread *owner;         /* or NULL */
-    uint64_t turn;              /* the number of this acquisition */
-    bool left;                  /* locked by a thread that has ended: */
-    uint64_t left_id;           /* as fern_thread_id */
-    const char *left_file;      /* and fern_thread_place */
-    int left_line;
-    bool watched;               /* this and the rest is ours */
-    uint64_t turns;
-    struct fern_lock *next, **link;
-    struct { void *next, *prev; } waiters;
-} fern_lock;
-FERN_API void fern_lock_init(fern_lock *lock);
-
-/* Before the storage goes, if the lock may have an owner. */
-FERN_API void fern_lock_deinit(fern_lock *lock);
-
-/* Parks. Own the lock. Returns 0; -EOWNERDEAD if it is left locked, also when
-   that happens while we wait; -EDEADLK also for its owner, without a deadline; or an
-   error as above. `try` is as that of a semaphore. */
-FERN_API int fern_lock_acquire(fern_lock *lock, double deadline);
-FERN_API int fern_lock_try_acquire(fern_lock *lock);
-
-/* Hand it on to the longest waiter. Returns 0, or -EPERM if the caller is not
-   the owner. One that is left locked is released by anybody. */
-FERN_API int fern_lock_release(fern_lock *lock);
-
-/* Release it on its owner's behalf, if `turn` is still on: 1, else 0. For
-   what stands for one acquisition and is closed by whomever. */
-FERN_API int fern_lock_end_turn(fern_lock *lock, uint64_t turn);
-FERN_API size_t fern_lock_waiting(const fern_lock *lock);
-
-/* Write "held by #7 'name'", "left locked by #7, spawned at x.c:3, which has ended"
-   or "free"; at most `size` bytes, NUL-ended. */
-FERN_API void fern_lock_describe(const fern_lock *lock, char *buffer, size_t size);
-
-/* ---- condition ------------------------------------------------------ */
-
-/* Where the owner of a lock waits for somebody else to change what it guards. */
-typedef struct fern_condition {
-    fern_lock *lock;
-    struct { void *next, *prev; } waiters;      /* ours */
-} fern_condition;
-FERN_API void fern_condition_init(fern_condition *condition, fern_lock *lock);
-
-/* Parks. Release the lock, wait for a notify, and own the lock again, in the
-   line of those who wait for it, however long that takes. Returns 0; -EPERM
-   if the caller does not own the lock; or an error as above: also then it owns
-   the lock again, whatever interrupts it meanwhile; only in a deadlock it does
-   not. -EOWNERDEAD if the lock was left locked meanwhile, which is ours then. */
-FERN_API int fern_condition_wait(fern_condition *condition, double deadline);
-
-/* Let the longest waiters, at most so many, come back as soon as they have the
-   lock, for which they stand in line from now on. Returns how many there were.
-   The caller need not own the lock. */
-FERN_API size_t fern_condition_notify(fern_condition *condition, size_t most);
-FERN_API size_t fern_condition_waiting(const fern_condition *condition);
-
-/* ---- wait group ----------------------------------------------------- */
-
-/* How many things are still to be done, for those who wait until none is. */
-typedef struct fern_waitgroup {
-    size_t count;
-    struct { void *next, *prev; } waiters;      /* ours */
-} fern_waitgroup;
-FERN_API void fern_waitgroup_init(fern_waitgroup *group);
-
-/* `count` more. Returns 0 or -EOVERFLOW. */
-FERN_API int fern_waitgroup_add(fern_waitgroup *group, size_t count);
-
-/* `count` are done. Wakes all waiters when that was the last. Returns 0, or
-   -ERANGE with nothing done if there are not so many. */
-FERN_API int fern_waitgroup_done(fern_waitgroup *group, size_t count);
-
-/* Parks. Wait until the count is 0. Returns 0 or an error as above. */
-FERN_API int fern_waitgroup_wait(fern_waitgroup *group, double deadline);
-FERN_API size_t fern_waitgroup_waiting(const fern_waitgroup *group);
-/* ---- scope ---------------------------------------------------------- */
-
-/* Threads that do not outlive a block: those spawned with it as
-   fern_spawn_options.scope, by whichever thread, are its children. The
-   deadlines in force for their spawner hold for them, too, with the same ids.
-   When a child fails, its siblings are killed, and the thread that opened the
-   scope gets -ETIMEDOUT from its parking calls until it closes it; then
-   fern_scope_interrupted tells the scope. A killed child has not failed. The
-   storage is the caller's. */
-typedef struct fern_scope {
-    /* Called when `failed` has been set: on that thread's stack, before the
-       siblings are killed. Must not park. NULL, or to be set after opening. */
-    void (*on_failure)(struct fern_scope *scope);
-    fern_thread *failed;        /* the first child that has failed, or NULL */
-    size_t count;               /* of children that have not ended */
-    bool cancelled;             /* what is spawned from now on is killed at once */
-    bool closed;
-    fern_deadline deadline;     /* of the block: passes when a child fails */
-    struct { void *next, *prev; } children, waiters;    /* this and the rest is ours */
-    fern_thread *owner;
-    size_t lost;
-} fern_scope;
-
-/* Open a scope for the current thread; `state` as in fern_deadline_open.
-   Returns 0 or -EDEADLK. A thread that ends without closing its scope takes
-   the children along: they are killed. */
-FERN_API int fern_scope_open(fern_scope *scope, void *state);
-
-/* Kill the children; from now on none of them fails the scope. The thread that
-   opened it goes on. */
-FERN_API void fern_scope_cancel(fern_scope *scope);
-
-/* Is the current thread one of its children? */
-FERN_API bool fern_scope_inside(const fern_scope *scope);
-
-/* Parks. Wait until no child is left; meanwhile they may spawn others. Returns
-   0, -EDEADLK from a child, or an error as above. */
-FERN_API int fern_scope_wait(fern_scope *scope, double deadline);
-
-/* Parks. Leave the block, which has come to `rc`: with 0 wait for the
-   children; with an error, or with one from that wait, kill them, and wait
-   for their end whatever interrupts the caller. Returns that error, unless it
-   is only the scope's own interrupt; else the result of the first child that
-   failed, whose error counts as asked for then; else 0. -EDEADLK with nothing
-   done from a child; -EDEADLK or -ECHILD if children are left that nothing
-   can wake any more: they are nobody's then. A closed scope returns `rc`. */
-FERN_API int fern_scope_close(fern_scope *scope, int rc);
-
-/* Close it without waiting: the children are killed, and nobody's. Returns how
-   many have been killed for want of a proper close, also at their owner's end. */
-FERN_API size_t fern_scope_abandon(fern_scope *scope);
-
-/* Call `fn` for every child that has not ended, oldest first, until it returns
-   false. It must not park or spawn, but may kill that thread. */
-FERN_API void fern_scope_each(fern_scope *scope,
-                              bool (*fn)(fern_thread *thread, void *arg), void *arg);
-
-/* After a parking call returned -ETIMEDOUT: the scope that caused it because a
-   child has failed, or NULL. */
-FERN_API fern_scope *fern_scope_interrupted(void);
-
-/* ---- waiting for many ----------------------------------------------- */
-
-/* Something that is ready, or will be: a thread that has ended, a future that
-   is done. The object is borrowed: it outlives whatever waits for it. A zeroed
-   source is ready. */
-typedef struct fern_source {
-    const struct fern_source_kind *kind;
-    void *object;
-} fern_source;
-FERN_API fern_source fern_thread_source(fern_thread *thread);
-FERN_API fern_source fern_future_source(fern_future *future);
-FERN_API fern_source fern_event_source(fern_event *event);
-FERN_API fern_source fern_semaphore_source(fern_semaphore *semaphore);
-FERN_API fern_source fern_lock_source(fern_lock *lock);
-
-/* A wait for many sources, which consumes nothing. An error of a thread among
-   them is not reported before the select is freed. `sources` are copied.
-   Returns 0, -ENOMEM, or -EDEADLK without a hub. */
-typedef struct fern_select fern_select;
-FERN_API int fern_select_new(const fern_source *sources, size_t count, fern_select **out);
-FERN_API void fern_select_free(fern_select *select);
-
-/* Parks. The next source that is ready: those that were from the first, in the
-   order given, then the others in the order in which they became so; each once.
-   What is not ready any more when its turn comes is waited for again.
-   Returns 1 and its index, 0 after the last, or an error as above. Several
-   threads may share a select. */
-FERN_API int fern_select_next(fern_select *select, double deadline, size_t *index);
 
 /* ---- http ----------------------------------------------------------- */
 
