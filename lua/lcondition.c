@@ -16,7 +16,7 @@ typedef struct lcondition {
 
 static lcondition *check_condition(lua_State *L, int arg)
 {
-    return lsync_check(L, arg, sizeof(lcondition), &mark, LCONDITION);
+    return lfern_object(L, arg, sizeof(lcondition), &mark, LCONDITION);
 }
 
 /* ---- methods ---- */

@@ -46,17 +46,6 @@ LFERN_PRIVATE int lcrew_failed(lthread *box);
    its error, its place as that of a thread. */
 LFERN_PRIVATE int lcrew_results(lua_State *L, fern_worker *worker);
 
-/* The userdata at `arg` if its first member is `mark`, else NULL. What is
-   called often looks like this for its object: looking for the metatable's
-   name in the registry costs as much as a switch. */
-static inline void *lcrew_marked(lua_State *L, int arg, size_t size, const void *mark)
-{
-    void *object = lua_touserdata(L, arg);
-    if (!object || lua_rawlen(L, arg) < size)
-        return NULL;            /* a light one has no length */
-    return *(const void **)object == mark ? object : NULL;
-}
-
 /* ---- futures (lfuture.c; lresult.c has the methods) ---- */
 
 /* Small, for programs make many: no more than 64 bytes lets malloc serve the

@@ -21,7 +21,7 @@ typedef struct levent {
 
 static levent *check_event(lua_State *L, int arg)
 {
-    return lsync_check(L, arg, sizeof(levent), &mark, LEVENT);
+    return lfern_object(L, arg, sizeof(levent), &mark, LEVENT);
 }
 
 /* ---- the cell ---- */

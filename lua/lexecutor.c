@@ -14,9 +14,7 @@ static const char mark = 0;
 
 lexecutor *lexecutor_check(lua_State *L, int arg)
 {
-    lexecutor *self = lcrew_marked(L, arg, sizeof *self, &mark);
-    if (!self)
-        self = luaL_checkudata(L, arg, LEXECUTOR);
+    lexecutor *self = lfern_object(L, arg, sizeof *self, &mark, LEXECUTOR);
     luaL_argcheck(L, self->executor, arg, "the executor has been finalized");
     return self;
 }

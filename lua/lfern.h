@@ -277,6 +277,29 @@ LFERN_PRIVATE void lnet_open(lua_State *L);
 LFERN_PRIVATE void ldebug_open(lua_State *L);
 LFERN_PRIVATE void linspect_open(lua_State *L);
 
+/* ---- objects with a mark ---- */
+
+/* The userdata at `arg` if its first member is `mark`, else NULL. What is
+   called often looks like this for its object: looking for the metatable's
+   name in the registry costs as much as a switch. */
+static inline void *lfern_marked(lua_State *L, int arg, size_t size, const void *mark)
+{
+    void *object = lua_touserdata(L, arg);
+    if (!object || lua_rawlen(L, arg) < size)
+        return NULL;            /* a light one has no length */
+    return *(const void **)object == mark ? object : NULL;
+}
+
+/* The same; raises for anything else, of which `name` tells what it should be. */
+static inline void *lfern_object(lua_State *L, int arg, size_t size, const void *mark,
+                                 const char *name)
+{
+    void *object = lfern_marked(L, arg, size, mark);
+    if (!object)
+        luaL_typeerror(L, arg, name);
+    return object;
+}
+
 /* ---- the end (lend.c) ---- */
 
 /* Unwind every thread of this Lua state, and close the hub if it is ours. */

@@ -14,9 +14,7 @@ static const char mark = 0;
 
 lgraph *lgraph_check(lua_State *L, int arg)
 {
-    lgraph *self = lcrew_marked(L, arg, sizeof *self, &mark);
-    if (!self)
-        self = luaL_checkudata(L, arg, LGRAPH);
+    lgraph *self = lfern_object(L, arg, sizeof *self, &mark, LGRAPH);
     luaL_argcheck(L, self->graph, arg, "the graph has been finalized");
     return self;
 }

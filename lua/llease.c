@@ -8,10 +8,7 @@ static const char lease_mark;
 
 llease *llease_check(lua_State *L, int arg)
 {
-    llease *lease = lcrew_marked(L, arg, sizeof *lease, &lease_mark);
-    if (!lease)
-        luaL_typeerror(L, arg, LLEASE);
-    return lease;
+    return lfern_object(L, arg, sizeof(llease), &lease_mark, LLEASE);
 }
 
 static int lease_index(lua_State *L)

@@ -10,7 +10,7 @@ enum { TEXT_SIZE = 256 };
 
 llock *llock_check(lua_State *L, int arg)
 {
-    return lsync_check(L, arg, sizeof(llock), &mark, LLOCK);
+    return lfern_object(L, arg, sizeof(llock), &mark, LLOCK);
 }
 
 /* ---- methods ---- */

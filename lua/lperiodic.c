@@ -20,7 +20,7 @@ static const char mark;
 
 static lperiodic *check_periodic(lua_State *L, int arg)
 {
-    lperiodic *self = lcrew_marked(L, arg, sizeof *self, &mark);
+    lperiodic *self = lfern_marked(L, arg, sizeof *self, &mark);
     if (!self || !self->box)
         luaL_typeerror(L, arg, LPERIODIC);
     return self;

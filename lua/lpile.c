@@ -19,9 +19,7 @@ typedef struct lpile {
 
 static lpile *check_pile(lua_State *L, int arg)
 {
-    lpile *self = lcrew_marked(L, arg, sizeof *self, &mark);
-    if (!self)
-        self = luaL_checkudata(L, arg, LPILE);
+    lpile *self = lfern_object(L, arg, sizeof *self, &mark, LPILE);
     luaL_argcheck(L, self->pile, arg, "the pile has been finalized");
     return self;
 }

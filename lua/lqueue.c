@@ -40,7 +40,7 @@ static int slot_of(const void *item)
 
 static _Noreturn void refuse(lua_State *L, int arg)
 {
-    if (lcrew_marked(L, arg, sizeof(lqueue), &queue_mark))
+    if (lfern_marked(L, arg, sizeof(lqueue), &queue_mark))
         luaL_argerror(L, arg, "the queue has been finalized");
     luaL_typeerror(L, arg, LQUEUE);
     __builtin_unreachable();
@@ -48,7 +48,7 @@ static _Noreturn void refuse(lua_State *L, int arg)
 
 static inline lqueue *check_queue(lua_State *L, int arg)
 {
-    lqueue *self = lcrew_marked(L, arg, sizeof *self, &queue_mark);
+    lqueue *self = lfern_marked(L, arg, sizeof *self, &queue_mark);
     if (__builtin_expect(!self || !self->queue, 0))
         refuse(L, arg);
     return self;
@@ -309,7 +309,7 @@ static int queue_iter(lua_State *L)
 
 static int queue_close(lua_State *L)
 {
-    lqueue *self = lcrew_marked(L, 1, sizeof *self, &queue_mark);
+    lqueue *self = lfern_marked(L, 1, sizeof *self, &queue_mark);
     if (!self)
         luaL_typeerror(L, 1, LQUEUE);
     if (self->queue)

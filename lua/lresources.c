@@ -20,10 +20,7 @@ static const char pool_mark;
 
 static pool_box *check_box(lua_State *L, int arg)
 {
-    pool_box *box = lcrew_marked(L, arg, sizeof *box, &pool_mark);
-    if (!box)
-        luaL_typeerror(L, arg, LRESOURCES);
-    return box;
+    return lfern_object(L, arg, sizeof(pool_box), &pool_mark, LRESOURCES);
 }
 
 static lresources *check_pool(lua_State *L, int arg)

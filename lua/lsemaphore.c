@@ -6,7 +6,7 @@ static const char mark = 0;
 
 static lsemaphore *check_semaphore(lua_State *L, int arg)
 {
-    return lsync_check(L, arg, sizeof(lsemaphore), &mark, LSEMAPHORE);
+    return lfern_object(L, arg, sizeof(lsemaphore), &mark, LSEMAPHORE);
 }
 
 /* ---- methods ---- */

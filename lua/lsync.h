@@ -22,13 +22,6 @@ typedef struct llock {
     fern_lock core;
 } llock;
 
-static inline void *lsync_check(lua_State *L, int arg, size_t size, const void *mark,
-                                const char *name)
-{
-    void *object = lcrew_marked(L, arg, size, mark);
-    return object ? object : luaL_checkudata(L, arg, name);
-}
-
 /* Push the metatable `name` with these methods. */
 static inline void lsync_class(lua_State *L, const char *name, const luaL_Reg *methods)
 {

@@ -14,7 +14,7 @@ typedef struct lwaitgroup {
 
 static lwaitgroup *check_group(lua_State *L, int arg)
 {
-    return lsync_check(L, arg, sizeof(lwaitgroup), &mark, LWAITGROUP);
+    return lfern_object(L, arg, sizeof(lwaitgroup), &mark, LWAITGROUP);
 }
 
 /* ---- methods ---- */
