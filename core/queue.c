@@ -1,37 +1,11 @@
 /* SPDX-License-Identifier: MIT
-   queue: nobody waits for what is there. While a getter waits there is nothing
-   to get; while a putter waits there is no room, or, in a queue that orders,
-   another putter looks for the place of its item. So put gives to the longest
-   getter directly, and a get that makes room gives it to the longest putter: puts
-   that one's item there or, where items are compared, gives it the turn to do
-   so in its own call. An item whose turn has come can be taken, like those that
-   have a place, until its comparing begins. */
+   queue: see the header. */
+#include "queue.h"
 #include "flat.h"
-#include "list.h"
-#include "ring.h"
-#include "skiplist.h"
 #include "source.h"
-#include "thread.h"
-#include "wait.h"
 
 #include <errno.h>
 #include <stdlib.h>
-
-struct fern_queue {
-    fern_list getters, putters, joiners;
-    size_t max, count;          /* count > max after it shrank */
-    size_t unfinished;
-    bool closed, lifo;
-    bool comparing;             /* `turn` has begun */
-    bool watched;               /* see source.h */
-    uint32_t refs;              /* with those who wait, in selects too */
-    fern_ring ring;             /* the items, the oldest first; or, if it orders them, */
-    fern_skiplist *list;
-    fern_thread *turn;          /* whose put looks for a place, or is to, or NULL */
-    void *turn_item;            /* what it puts */
-    int (*before)(void *item, void *other, void *arg);
-    void *arg;
-};
 
 enum { KEPT_CAPACITY = 1024 };  /* of the ring, when it is empty */
 
@@ -89,58 +63,20 @@ static fern_thread *first_putter(const fern_queue *queue)
     return fern_list_entry(queue->putters.next, fern_thread, queue);
 }
 
-/* The longest putter, whose item is taken. */
-static void *take_of_putter(fern_queue *queue)
-{
-    fern_thread *putter = fern_wake_first(&queue->putters, 0);
-    queue->unfinished++;
-    return putter->item;
-}
-
-/* If nobody looks for a place, it is the longest putter's turn. Getters that
-   wait although there are putters have come while somebody compared. They are
-   woken before those whose items they have: see fern_queue_hand. */
-static void give_turn(fern_queue *queue)
-{
-    if (queue->turn)
-        return;
-    while (!fern_list_empty(&queue->getters) && !fern_list_empty(&queue->putters)) {
-        fern_thread *getter = fern_wake_first(&queue->getters, 0);
-        getter->item = take_of_putter(queue);
-    }
-    if (queue->count < queue->max && !fern_list_empty(&queue->putters)) {
-        queue->turn = fern_wake_first(&queue->putters, 0);
-        queue->turn_item = queue->turn->item;
-    }
-}
-
-static void end_turn(fern_queue *queue)
-{
-    queue->turn = NULL;
-    queue->comparing = false;
-    give_turn(queue);
-}
-
 /* There may be room: it is the longest putters'. The ring has been reserved. */
 static void let_in(fern_queue *queue)
 {
     if (queue->list) {
-        give_turn(queue);
+        fern_queue_give_turn(queue);
         return;
     }
     for (; queue->count < queue->max && !fern_list_empty(&queue->putters); queue->count++)
-        fern_ring_push(&queue->ring, take_of_putter(queue));
-}
-
-/* The item whose turn has come is still to be had. */
-static bool turn_is_open(const fern_queue *queue)
-{
-    return queue->turn && !queue->comparing;
+        fern_ring_push(&queue->ring, fern_queue_take_of_putter(queue));
 }
 
 static bool has_item(const fern_queue *queue)
 {
-    if (queue->count || turn_is_open(queue))
+    if (queue->count || fern_queue_turn_is_open(queue))
         return true;
     return !fern_list_empty(&queue->putters) && !queue->turn;
 }
@@ -156,31 +92,12 @@ static void *take_stored(fern_queue *queue)
     return item;
 }
 
-static void *take_of_turn(fern_queue *queue)
-{
-    void *item = queue->turn_item;
-    queue->unfinished++;
-    end_turn(queue);
-    return item;
-}
-
 /* What get takes first, of a queue that has an item. */
 static void *take(fern_queue *queue)
 {
     if (queue->count)
         return take_stored(queue);
-    return queue->turn ? take_of_turn(queue) : take_of_putter(queue);
-}
-
-/* If a getter waits, it has the item now. */
-static fern_thread *hand(fern_queue *queue, void *item)
-{
-    fern_thread *getter = fern_wake_first(&queue->getters, 0);
-    if (!getter)
-        return NULL;
-    getter->item = item;
-    queue->unfinished++;
-    return getter;
+    return queue->turn ? fern_queue_take_of_turn(queue) : fern_queue_take_of_putter(queue);
 }
 
 /* ---- put and get ---- */
@@ -215,61 +132,12 @@ static inline int wait_flat(fern_queue *queue, fern_hub *hub, fern_list *waiters
     return rc;
 }
 
-static int put_waiting(fern_queue *queue, void *item, double deadline)
+int fern_queue_put_waiting(fern_queue *queue, void *item, double deadline)
 {
     fern_hub_here->current->item = item;
     if (queue->count == 0)
         fern_source_tell(queue, queue->watched);
     return wait_in(queue, &queue->putters, &putting, deadline);
-}
-
-/* In our turn: find the place of what `node` holds, and put it there. */
-static int put_in_order(fern_queue *queue, fern_skipnode *node)
-{
-    queue->comparing = true;
-    int rc = fern_skiplist_find(queue->list, node->item, queue->before, queue->arg);
-    if (rc >= 0 && queue->closed)
-        rc = -EPIPE;
-    if (rc < 0 || hand(queue, node->item)) {
-        free(node);
-    } else {
-        fern_skiplist_insert(queue->list, node);
-        queue->count++;
-        queue->unfinished++;
-    }
-    end_turn(queue);
-    fern_source_tell(queue, queue->watched);
-    return rc;
-}
-
-/* Wait for our turn, and use it; but the item may be taken before. */
-static int put_in_turn(fern_queue *queue, fern_skipnode *node, double deadline)
-{
-    fern_thread *self = fern_current();
-    if (!queue->turn && queue->count < queue->max) {
-        queue->turn = self;
-        return put_in_order(queue, node);
-    }
-    int rc = put_waiting(queue, node->item, deadline);
-    if (rc == 0 && queue->turn == self) {
-        node->item = queue->turn_item;  /* see fern_queue_each_waiting */
-        return put_in_order(queue, node);
-    }
-    free(node);
-    return rc;
-}
-
-static int put_ordered(fern_queue *queue, void *item, double deadline)
-{
-    if (queue->turn == fern_current())
-        return -EBUSY;
-    fern_skipnode *node = fern_skiplist_node(queue->list, item);
-    if (!node)
-        return -ENOMEM;
-    queue->refs++;
-    int rc = put_in_turn(queue, node, deadline);
-    fern_queue_unref(queue);
-    return rc;
 }
 
 int fern_queue_put(fern_queue *queue, void *item, double deadline)
@@ -298,10 +166,10 @@ int fern_queue_put_in(fern_queue *queue, void *item, double deadline)
     if (queue->closed)
         return -EPIPE;
     if (queue->list)
-        return put_ordered(queue, item, deadline);
+        return fern_queue_put_ordered(queue, item, deadline);
     if (queue->count < queue->max)
         return put_stored(queue, item);
-    return put_waiting(queue, item, deadline);
+    return fern_queue_put_waiting(queue, item, deadline);
 }
 
 static int hand_slowly(fern_queue *queue, void *item, fern_thread **getter)
@@ -311,7 +179,7 @@ static int hand_slowly(fern_queue *queue, void *item, fern_thread **getter)
         return rc;
     if (queue->closed)
         return -EPIPE;
-    *getter = queue->turn ? NULL : hand(queue, item);
+    *getter = queue->turn ? NULL : fern_queue_pass(queue, item);
     return *getter != NULL;
 }
 
