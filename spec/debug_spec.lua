@@ -413,6 +413,19 @@ describe("fern.debug", function()
       thread:kill()
     end)
 
+    it("tells when it could not be written, and what is no file", function()
+      local ok, message = debug.dump("/dev/full")
+      assert.is_nil(ok)
+      has(message, "No space left on device")
+      local full <close> = assert(io.open("/dev/full", "w"))
+      full:setvbuf("no")
+      assert.is_nil((debug.dump(full)))
+      for _, bad in ipairs { 42, true, {}, print } do
+        local raised = select(2, pcall(debug.dump, bad))
+        has(raised, "bad argument #1 to 'fern.debug.dump' (file or its name expected)")
+      end
+    end)
+
     local SIGUSR1 = [[
       local fern = require "fern"
       local unix = require "spec.support.unix"

@@ -23,20 +23,30 @@ local debug = {
   stats = core.stats,
 }
 
+local function write_to(file, text)
+  local ok, message = file:write(text)
+  if not ok and message then return nil, message end
+  return true
+end
+
+local function can_write(file)
+  local ok, write = pcall(function() return file.write end)
+  return ok and write ~= nil
+end
+
 -- All of it, to an open file (stderr), or appended to the one of that name.
 function debug.dump(file)
-  local text = core.format() .. "\n"
-  if type(file) == "number" or type(file) == "boolean" then
-    error("bad argument #1 to 'dump' (file or its name expected, got " .. type(file) .. ")", 2)
-  end
+  file = file == nil and io.stderr or file
   if type(file) ~= "string" then
-    (file or io.stderr):write(text)
-    return true
+    if not can_write(file) then
+      error("bad argument #1 to 'fern.debug.dump' (file or its name expected)", 2)
+    end
+    return write_to(file, core.format() .. "\n")
   end
   local opened <close>, message = io.open(file, "a")
   if not opened then return nil, message end
-  opened:write(text)
-  return true
+  opened:setvbuf("no")      -- so that what cannot be written is known here
+  return write_to(opened, core.format() .. "\n")
 end
 
 -- ---- every line that runs ----
