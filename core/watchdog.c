@@ -147,7 +147,7 @@ static void write_all(const char *text, size_t length)
 static void tell(watchdog *self, fern_thread *thread, bool native)
 {
     char name[128], place[256] = "";
-    int tenths = (int)((fern_now() - self->hold.since) * 10);
+    double held = fern_now() - self->hold.since;
     self->trace[0] = 0;
     if (thread->host && thread->host->traceback)
         thread->host->traceback(thread, self->trace, sizeof self->trace);
@@ -156,8 +156,8 @@ static void tell(watchdog *self, fern_thread *thread, bool native)
         if (thread->file)
             snprintf(place, sizeof place, ", spawned at %s:%d,", thread->file, thread->line);
         int length = snprintf(self->text, sizeof self->text,
-            "fern: green thread %s%s has held the hub for %d.%d s%s%s\n%s%s",
-            name, place, tenths / 10, tenths % 10,
+            "fern: green thread %s%s has held the hub for %.*f s%s%s\n%s%s",
+            name, place, held < 0.1 ? 3 : 1, held,
             native && thread->host ? ", in a native function" : "", self->trace[0] ? ":" : "",
             self->trace, self->trace[0] ? "\n" : "");
         write_all(self->text, (size_t)length < sizeof self->text ? (size_t)length :

@@ -326,6 +326,14 @@ describe("fern.debug", function()
       assert.are.equal(1, count_of(output, ":8: in function"), output)
     end)
 
+    in_time("tells a short time in milliseconds", function()
+      local output = run [[
+        fern.debug.hub_blocking_detection(true, 0.001)
+        burn(0.3)]]
+      assert.is_truthy(output:find("has held the hub for 0%.%d+ s"), output)
+      assert.is_falsy(output:find("has held the hub for 0%.0+ s"), output)
+    end)
+
     in_time("tells of the main thread, of coroutines, and of native functions", function()
       local output = run [[
         burn(0.4)
