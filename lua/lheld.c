@@ -24,9 +24,15 @@ static int held_close(lua_State *L)
     return 0;
 }
 
+/* lua_close finalizes also what parked threads have still to close: one that
+   waits for a condition meanwhile gets its turn back, and must end it then. A
+   turn may be ended twice. */
 static int held_gc(lua_State *L)
 {
-    (void)give_back(luaL_checkudata(L, 1, LHELD));
+    lheld *self = luaL_checkudata(L, 1, LHELD);
+    bool open = self->open;
+    (void)give_back(self);
+    self->open = open && self->lock;
     return 0;
 }
 

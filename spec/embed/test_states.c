@@ -345,6 +345,36 @@ TEST(what_does_not_end_with_its_state_never_runs_again)
     CHECK_EQUAL(fern_hub_close(hub, fern_now() + 5), 0);
 }
 
+static void close_while_conditions_wait(void *arg)
+{
+    CHECK_EQUAL(fern_hub_open(NULL, &hub), 0);
+    lua_State *L = new_state();
+    run(L, LUA(
+        fern = require "fern"
+        local lock = fern.lock()
+        local condition = fern.condition(lock)
+        for i = 1, 3 do
+            fern.spawn(function()
+                local held <close> = lock:hold()
+                condition:wait()
+            end)
+        end
+        fern.sleep(0)
+    ));
+    lua_close(L);
+    CHECK_EQUAL(fern_hub_alive(hub), 0);
+    CHECK_EQUAL(fern_hub_close(hub, fern_now() + 5), 0);
+    (void)arg;
+}
+
+TEST(who_waits_for_a_condition_leaves_no_lock_when_its_state_closes)
+{
+    struct test_child child;
+    test_in_child(close_while_conditions_wait, NULL, &child);
+    CHECK_EQUAL(child.status, 0);
+    CHECK_STRING(child.text, "");
+}
+
 static struct ev_loop *host;
 
 static lua_State *new_hosted_state(void)
