@@ -244,6 +244,15 @@ describe("the module itself", function()
     assert.is_true(rawequal((a:wait()), (b:wait())))
   end)
 
+  it("names its functions in errors as one writes them, every time", function()
+    for _ = 1, 8 do
+      local text = run [[
+        local fern = require "fern"
+        print(select(2, pcall(fern.sleep, {})))]]
+      assert.are.equal("bad argument #1 to 'fern.sleep' (number expected, got table)\n", text)
+    end
+  end)
+
   it("has no fields that it does not have", function()
     assert.is_nil(fern.nonsense)
     assert.is_nil(fern[1])

@@ -45,6 +45,12 @@ local submodules = { debug = true, http = true, net = true }
 
 loading.install(core)
 
+-- Lua names a function after where it stands in package.loaded: there it is
+-- fern.wait alone, and never, by the luck of a hash, fern.core.wait.
+package.loaded["fern.core"] = setmetatable({}, {
+  __index = core, __pairs = function() return next, core end,
+})
+
 return setmetatable(fern, {
   __name = "fern",
   __close = function() core.close() end,
