@@ -144,6 +144,16 @@ describe("spawn_after", function()
     assert.are.equal(42, thread:wait())
   end)
 
+  it("is cancelled when its block is left", function()
+    local thread, ran
+    fern.spawn(function()
+      local later <close> = fern.spawn_after(3600, function() ran = true end)
+      thread = later
+    end):wait()
+    assert.are.equal("killed", thread:status())
+    assert.is_nil(ran)
+  end)
+
   it("can be cancelled and killed before its time", function()
     local ran
     local function body() ran = true end
