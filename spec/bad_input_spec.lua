@@ -92,6 +92,16 @@ describe("an argument", function()
     assert.are.same({ nil, "timeout", "ETIMEDOUT" }, { fern.timeout(-1, fern.sleep, 1) })
     fern.waitall(0)
   end)
+
+  it("is told of by the name of the function in the module", function()
+    for _ = 1, 8 do                 -- package.loaded has another order in each process
+      local output = script.run_text("", [[
+        local fern = require "fern"
+        print(pcall(fern.semaphore, -1))
+      ]])
+      assert.equal("false\tbad argument #1 to 'fern.semaphore' (a count of 0 or more expected)\n", output)
+    end
+  end)
 end)
 
 it("no misuse ends the process", function()

@@ -50,6 +50,9 @@ loading.install(core)
 package.loaded["fern.core"] = setmetatable({}, {
   __index = core, __pairs = function() return next, core end,
 })
+-- Messages and tracebacks name a C function by where they find it in
+-- package.loaded first, in any order: they shall find it in this module.
+package.loaded["fern.core"] = setmetatable({}, { __index = core, __newindex = core })
 
 return setmetatable(fern, {
   __name = "fern",
