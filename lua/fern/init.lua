@@ -48,11 +48,8 @@ loading.install(core)
 -- Lua names a function after where it stands in package.loaded: there it is
 -- fern.wait alone, and never, by the luck of a hash, fern.core.wait.
 package.loaded["fern.core"] = setmetatable({}, {
-  __index = core, __pairs = function() return next, core end,
+  __index = core, __newindex = core, __pairs = function() return next, core end,
 })
--- Messages and tracebacks name a C function by where they find it in
--- package.loaded first, in any order: they shall find it in this module.
-package.loaded["fern.core"] = setmetatable({}, { __index = core, __newindex = core })
 
 return setmetatable(fern, {
   __name = "fern",
