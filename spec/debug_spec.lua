@@ -417,7 +417,7 @@ describe("fern.debug", function()
       has(message, "/nowhere/at/all")
       local called, misuse = pcall(function() debug.dump(3) end)
       assert.is_false(called)
-      has(misuse, "bad argument #1 to 'dump' (file or its name expected, got number)")
+      has(misuse, "bad argument #1 to 'fern.debug.dump' (file or its name expected, got number)")
       thread:kill()
     end)
 
@@ -430,7 +430,7 @@ describe("fern.debug", function()
       assert.is_nil((debug.dump(full)))
       for _, bad in ipairs { 42, true, {}, print } do
         local raised = select(2, pcall(debug.dump, bad))
-        has(raised, "bad argument #1 to 'fern.debug.dump' (file or its name expected)")
+        has(raised, "bad argument #1 to 'fern.debug.dump' (file or its name expected, got ")
       end
     end)
 

@@ -39,7 +39,7 @@ function debug.dump(file)
   file = file == nil and io.stderr or file
   if type(file) ~= "string" then
     if not can_write(file) then
-      error("bad argument #1 to 'fern.debug.dump' (file or its name expected)", 2)
+      error("bad argument #1 to 'fern.debug.dump' (file or its name expected, got " .. type(file) .. ")", 2)
     end
     return write_to(file, core.format() .. "\n")
   end
