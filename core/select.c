@@ -20,6 +20,8 @@ struct entry {
 struct fern_select {
     fern_list line, waiters;
     size_t count, told;
+    size_t users;               /* threads that wait in it, or are about to go on */
+    bool freed;                 /* the last of them frees it */
     struct entry entries[];
 };
 
@@ -69,7 +71,7 @@ int fern_select_new(const fern_source *sources, size_t count, fern_select **out)
     fern_select *select = malloc(sizeof *select + count * sizeof(struct entry));
     if (!select)
         return -ENOMEM;
-    select->count = select->told = 0;
+    *select = (fern_select){ 0 };
     fern_list_init(&select->line);
     fern_list_init(&select->waiters);
     for (size_t i = 0; i < count; i++) {
@@ -90,8 +92,10 @@ void fern_select_free(fern_select *select)
         fern_source_forget(&entry->observer);
         hold(entry->observer.source, false);
     }
+    select->freed = true;
     fern_wake_all(&select->waiters, -EBADF);
-    free(select);
+    if (select->users == 0)
+        free(select);
 }
 
 /* The first in line that is still ready; the others are waited for again. */
@@ -107,6 +111,22 @@ static struct entry *take_ready(fern_select *select)
     return NULL;
 }
 
+/* Parks. Whoever was woken for an entry and has to leave wakes another. */
+static int wait_for_one(fern_select *select, double deadline)
+{
+    select->users++;
+    int rc = fern_wait(&select->waiters, &many, select, deadline);
+    select->users--;
+    if (select->freed) {
+        if (select->users == 0)
+            free(select);
+        return rc < 0 ? rc : -EBADF;
+    }
+    if (rc < 0 && !fern_list_empty(&select->line))
+        fern_wake_first(&select->waiters, 0);
+    return rc;
+}
+
 int fern_select_next(fern_select *select, double deadline, size_t *index)
 {
     int rc = fern_heed_interrupts();
@@ -116,7 +136,7 @@ int fern_select_next(fern_select *select, double deadline, size_t *index)
     while (!(entry = take_ready(select))) {
         if (select->told == select->count)
             return 0;
-        rc = fern_wait(&select->waiters, &many, select, deadline);
+        rc = wait_for_one(select, deadline);
         if (rc < 0)
             return rc;
     }

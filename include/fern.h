@@ -830,6 +830,8 @@ FERN_API fern_source fern_lock_source(fern_lock *lock);
    Returns 0, -ENOMEM, or -EDEADLK without a hub. */
 typedef struct fern_select fern_select;
 FERN_API int fern_select_new(const fern_source *sources, size_t count, fern_select **out);
+
+/* Threads in fern_select_next get -EBADF. */
 FERN_API void fern_select_free(fern_select *select);
 
 /* Parks. The next source that is ready: those that were from the first, in the

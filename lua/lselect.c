@@ -172,10 +172,10 @@ static int next_completed(lua_State *L)
     lfern_enter(L);
     int rc = fern_select_next(self->core, self->deadline, &index);
     lfern_left(L, lfern_of(L));
+    if (rc == 0 || rc == -EBADF)        /* all told, or the loop was left */
+        return 0;
     if (rc < 0)
         lfern_own_timeout(rc) ? lfern_raise_timeout(L) : lfern_raise(L, rc);
-    if (rc == 0)
-        return 0;
     lua_getiuservalue(L, lua_upvalueindex(1), 1);
     lua_rawgeti(L, -1, (lua_Integer)index + 1);
     return 1;

@@ -178,6 +178,60 @@ TEST(is_shared_by_several_threads)
     leave();
 }
 
+/* One is woken for what is ready, and has to leave: another gets it. */
+TEST(hands_on_what_a_killed_thread_was_woken_for)
+{
+    enter();
+    static const int turns[] = { EVER, EVER };
+    shared = select_of(turns, 2);
+    size_t index[2] = { 9, 9 };
+    fern_thread *takers[2];
+    for (int i = 0; i < 2; i++)
+        CHECK_EQUAL(fern_spawn(take_one, &index[i], NULL, &takers[i]), 0);
+    for (int i = 0; i < 5; i++)
+        fern_yield();
+    fern_unpark(threads[1], 0);
+    while (!fern_thread_done(threads[1]))
+        fern_yield();
+    fern_thread_kill(takers[0]);
+    CHECK_EQUAL(fern_thread_join(takers[1], fern_now() + 5), 0);
+    CHECK_EQUAL(fern_thread_result(takers[1]), 1);
+    CHECK_EQUAL(index[1], 1);
+    CHECK_EQUAL(fern_thread_join(takers[0], fern_now() + 5), 0);
+    for (int i = 0; i < 2; i++)
+        fern_thread_unref(takers[i]);
+    fern_select_free(shared);
+    fern_thread_kill(threads[0]);
+    CHECK_EQUAL(fern_thread_join(threads[0], fern_now() + 5), 0);
+    unref(2);
+    leave();
+}
+
+TEST(may_be_freed_under_those_who_wait_and_those_who_were_woken)
+{
+    enter();
+    static const int turns[] = { EVER };
+    shared = select_of(turns, 1);
+    size_t index[2];
+    fern_thread *takers[2];
+    for (int i = 0; i < 2; i++) {
+        fern_spawn_options options = { .quiet = true };
+        CHECK_EQUAL(fern_spawn(take_one, &index[i], &options, &takers[i]), 0);
+    }
+    for (int i = 0; i < 5; i++)
+        fern_yield();
+    fern_unpark(threads[0], 0);
+    while (!fern_thread_done(threads[0]))
+        fern_yield();
+    fern_select_free(shared);
+    for (int i = 0; i < 2; i++) {
+        CHECK_EQUAL(fern_thread_join(takers[i], fern_now() + 5), 0);
+        fern_thread_unref(takers[i]);
+    }
+    unref(1);
+    leave();
+}
+
 TEST(needs_a_hub)
 {
     fern_select *select = NULL;
