@@ -54,7 +54,8 @@ static void push_reason(lua_State *L, const lfuture *self)
     lua_remove(L, -2);
 }
 
-static int future_result(lua_State *L)
+/* The future at 1, done; raises a timeout. */
+static lfuture *wait_or_raise(lua_State *L)
 {
     lfuture *self = lfuture_check(L, 1);
     int rc = wait_for(L, self);
@@ -62,6 +63,12 @@ static int future_result(lua_State *L)
         lfern_raise_timeout(L);
     if (rc < 0)
         lfern_raise(L, rc);
+    return self;
+}
+
+static int future_result(lua_State *L)
+{
+    lfuture *self = wait_or_raise(L);
     if (self->core.result >= 0)
         return push_values(L, self);
     push_reason(L, self);
@@ -84,12 +91,7 @@ static int future_join(lua_State *L)
 /* nil of one that has a result; why another has none. */
 static int future_exception(lua_State *L)
 {
-    lfuture *self = lfuture_check(L, 1);
-    int rc = wait_for(L, self);
-    if (lfern_own_timeout(rc))
-        lfern_raise_timeout(L);
-    if (rc < 0)
-        lfern_raise(L, rc);
+    lfuture *self = wait_or_raise(L);
     if (self->core.result >= 0)
         lua_pushnil(L);
     else
