@@ -5,19 +5,8 @@
 --   lua/    includes fern.h, Lua's headers and its own; no core header
 -- and some things may stand in one place only: libev in core/loop.c, OS
 -- threads in core/offload.c, libcurl in core/http.c, registers in core/context*.
-local faults = 0
-
-local function fault(place, message, ...)
-   faults = faults + 1
-   io.stderr:write(place, ": ", message:format(...), "\n")
-end
-
-local function list(pattern)
-   local files = {}
-   local pipe <close> = assert(io.popen("ls -d " .. pattern .. " 2>/dev/null"))
-   for file in pipe:lines() do files[#files + 1] = file end
-   return files
-end
+local lint = dofile("tools/lint.lua")
+local fault, list = lint.fault, lint.list
 
 local function read_lines(path)
    local lines = {}
@@ -176,5 +165,4 @@ local sources = "core/* include/* lua/*.[ch] lua/fern/*.lua spec/*.lua spec/*/*.
    .. "examples/*.lua bench/*.lua bench/*.[ch] tools/* Makefile *.rockspec .ci/run"
 for _, path in ipairs(list(sources)) do check_licence(path) end
 
-if faults > 0 then os.exit(1) end
-print("lint: layers hold")
+lint.finish("layers hold")

@@ -2,19 +2,8 @@
 -- Holds types/ to the module: every function of `fern` and of its submodules,
 -- and every method of its objects, is described there, and nothing else is; each
 -- parameter in a signature has its @param, in order. Needs a built module.
-local faults = 0
-
-local function fault(place, message, ...)
-   faults = faults + 1
-   io.stderr:write(place, ": ", message:format(...), "\n")
-end
-
-local function list(pattern)
-   local files = {}
-   local pipe <close> = assert(io.popen("ls -d " .. pattern .. " 2>/dev/null"))
-   for file in pipe:lines() do files[#files + 1] = file end
-   return files
-end
+local lint = dofile("tools/lint.lua")
+local fault, list = lint.fault, lint.list
 
 -- ---- what types/ says: described["fern.thread:join"] = its place
 
@@ -97,5 +86,4 @@ end
 for name, place in pairs(described) do
    if not found[name] then fault(place, "there is no %s", name) end
 end
-if faults > 0 then os.exit(1) end
-print("lint: types/ describes all that there is")
+lint.finish("types/ describes all that there is")
