@@ -2,7 +2,7 @@
    event: a value that is not there yet. What a waiter is woken with is kept
    in its own thread, so that it gets it though the event is reset, or sent anew,
    before it runs. */
-#include "hub.h"
+#include "flat.h"
 #include "list.h"
 #include "source.h"
 #include "thread.h"
@@ -69,26 +69,38 @@ int fern_event_reset(fern_event *event)
     return 0;
 }
 
-int fern_event_wait(fern_event *event, double deadline, void **out)
+/* Of a wait that ended with `rc`. */
+static int gift_of(const fern_thread *self, int rc, void **out)
 {
-    void *value;
+    if (rc < 0)
+        return rc;
+    void *gift = (void *)(uintptr_t)self->object;
+    if (rc == ERROR)
+        return (int)(intptr_t)gift;
+    if (out)
+        *out = gift;
+    return 0;
+}
+
+static int wait_slowly(fern_event *event, double deadline, void **out)
+{
     int rc = fern_heed_interrupts();
     if (rc < 0)
         return rc;
-    if (event->sent) {
-        rc = event->error;
-        value = event->value;
-    } else {
-        rc = fern_wait(waiters_of(event), &sending, event, deadline);
-        if (rc < 0)
-            return rc;
-        value = (void *)(uintptr_t)fern_current()->object;
-        if (rc == ERROR)
-            rc = (int)(intptr_t)value;
-    }
-    if (rc == 0 && out)
-        *out = value;
-    return rc;
+    if (!event->sent)
+        return gift_of(fern_current(), fern_wait(waiters_of(event), &sending, event, deadline), out);
+    if (event->error == 0 && out)
+        *out = event->value;
+    return event->error;
+}
+
+int fern_event_wait(fern_event *event, double deadline, void **out)
+{
+    fern_hub *hub = fern_hub_here;
+    if (event->sent || deadline < FERN_NEVER || !fern_flat(hub))
+        return wait_slowly(event, deadline, out);
+    fern_thread *self = hub->current;
+    return gift_of(self, fern_flat_wait(hub, waiters_of(event), &sending, event), out);
 }
 
 static bool is_sent(const void *event)

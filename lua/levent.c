@@ -121,6 +121,7 @@ static int event_reset(lua_State *L)
 
 /* Parks. Wait for the event at 1, and push its cell. What was there when we came
    is had without the runtime, and in any case. */
+__attribute__((noinline))
 static int wait_for(lua_State *L)
 {
     levent *self = check_event(L, 1);
@@ -135,15 +136,37 @@ static int wait_for(lua_State *L)
     return rc == FERN_ERAISED || (sent && lfern_own_timeout(rc)) ? 0 : rc;
 }
 
-static int event_wait(lua_State *L)
+__attribute__((noinline))
+static int failed_wait(lua_State *L, int rc)
 {
-    int rc = wait_for(L);
     if (lfern_own_timeout(rc))
         lfern_raise_timeout(L);
-    if (rc < 0)
-        lfern_raise(L, rc);
+    lfern_raise(L, rc);
+}
+
+static inline int come_back(lua_State *L, int rc)
+{
+    if (__builtin_expect(rc < 0, 0))
+        return failed_wait(L, rc);
     int count = unpack(L);
     return count == FAILED ? lua_error(L) : count;
+}
+
+/* For what is not there, for ever, in a thread's own function, the way is short:
+   every line of memory counts when thousands are woken. */
+static int event_wait(lua_State *L)
+{
+    levent *self = check_event(L, 1);
+    if (lua_gettop(L) > 1 || self->core.sent)
+        return come_back(L, wait_for(L));
+    push_cell(L);
+    if (!fern_park_shallow(L, __builtin_frame_address(0))) {
+        lua_settop(L, 1);
+        return come_back(L, wait_for(L));
+    }
+    lstress_wait(L);
+    int rc = fern_event_wait(&self->core, FERN_NEVER, NULL);
+    return come_back(L, rc == FERN_ERAISED ? 0 : rc);
 }
 
 static int event_join(lua_State *L)
