@@ -34,16 +34,15 @@ struct fern_thread {
     uint8_t outcome;            /* fern_status, once ended */
     uint32_t shield;
     int rc;                     /* what fern_wake said; at the end, the result */
-    int pending_rc;             /* to be returned by the next parking call */
-    uint32_t selects;           /* that it is in: its error is not reported meanwhile */
-
+    fern_deadline *expired;     /* what fern_thread_interrupted tells */
     const fern_wait_kind *kind; /* while waiting */
     const void *object;         /* while waiting; then what an event brought */
     fern_timer timer;           /* of a wait with a deadline, or of a late start */
     double parked_at;           /* when the last wait began, as the hub had read the clock */
     double kill_grace;          /* seconds of parking left to a killed thread */
     fern_list deadlines;        /* fern_deadline, innermost first */
-    fern_deadline *expired;     /* what fern_thread_interrupted tells */
+    int pending_rc;             /* to be returned by the next parking call */
+    uint32_t selects;           /* that it is in: its error is not reported meanwhile */
     struct fern_heed {          /* of the wait it is in, if it heeds something */
         double until;           /* the wait's own deadline */
         double limit;           /* when to wake up at the latest */
