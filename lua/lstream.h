@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT
+   lstream: streams in Lua. All kinds (connections, TLS, pipes, files) have the
+   same methods, from lstream_class; each adds its own. A stream stands in a list of
+   the hub's while it is open: the hub's end closes it. Its `stream` is NULL once
+   it is closed; a call that waits meanwhile comes back with -EBADF. */
+#ifndef LSTREAM_H
+#define LSTREAM_H
+
+#include "fern_stream.h"
+#include "lfern.h"
+
+typedef struct lstream {
+    const void *mark;           /* tells it from other userdata */
+    fern_stream *stream;
+    struct lstream *next, **link;
+    double timeout;             /* of each call that is given none; HUGE_VAL: for ever */
+    void *more;                 /* the class's own, for on_close */
+    void (*on_close)(struct lstream *self);     /* before the stream is closed, once; or NULL */
+} lstream;
+
+/* Push a closed stream of class `name`, to be opened by a call that is about to park:
+   making it afterwards could fail, with a descriptor in hand. */
+LFERN_PRIVATE lstream *lstream_new(lua_State *L, const char *name);
+
+/* The stream is on the top: opened with `stream` if `rc` is 0. Calls lfern_left, and
+   returns what the Lua function returns: the stream, or nil, message, code. */
+LFERN_PRIVATE int lstream_finish(lua_State *L, lstream *self, int rc, fern_stream *stream);
+
+/* Make the class `name` (a metatable whose __index is a plain table with all methods):
+   read, read_some, read_until, lines, write, sendfile, copy_to, shutdown, settimeout,
+   buffered, fd, close, __close, __gc, __tostring, and then `methods`, which may
+   replace some. */
+LFERN_PRIVATE void lstream_class(lua_State *L, const char *name, const luaL_Reg *methods);
+
+/* The stream at `arg`, of any class or raises; of class `name`. It may be closed. */
+LFERN_PRIVATE lstream *lstream_check(lua_State *L, int arg);
+LFERN_PRIVATE lstream *lstream_check_class(lua_State *L, int arg, const char *name);
+
+/* The deadline of a call: of its argument `arg`, or else the stream's own timeout. */
+LFERN_PRIVATE double lstream_deadline(lua_State *L, int arg, const lstream *self);
+
+/* Close it; may be called again. */
+LFERN_PRIVATE void lstream_close(lstream *self);
+
+/* Take the core's stream out of it (for TLS over it): it is closed then, and the caller
+   owns what it returns; NULL if it is closed or in use. */
+LFERN_PRIVATE fern_stream *lstream_release(lstream *self);
+
+#endif
