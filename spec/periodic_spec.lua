@@ -361,7 +361,8 @@ describe("fern.every", function()
         local count = 0
         local periodic = fern.every(spacing, function() count = count + 1 end,
           { strategy = strategy, immediately = true })
-        fern.sleep(0.002)
+        while count == 0 do fern.sleep(0) end
+        threads.let_run()
         assert.equal(true, periodic:stop())
         assert.equal(1, count)
       end
