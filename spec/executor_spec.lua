@@ -333,7 +333,7 @@ describe("executor:map", function()
     check("bad argument #3 to 'map' (array or iterator function expected, got nil)",
       function() executor:map({ timeout = 1 }, print) end)
     check("bad argument #1 to 'map' (unknown option 'limit')", function() executor:map({ limit = 1 }, print, {}) end)
-    check("bad argument #1 to 'map' (unknown option '1')", function() executor:map({ 1 }, print) end)
+    check("bad argument #1 to 'map' (function or options expected, got an array)", function() executor:map({ 1 }, print) end)
     check("bad option 'timeout' (a number of seconds expected)",
       function() executor:map({ timeout = "soon" }, print, {}) end)
     executor:shutdown()

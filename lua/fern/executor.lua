@@ -102,7 +102,9 @@ end
 local function check_timeout(options)
   for name in pairs(options) do
     if name ~= "timeout" then
-      error(("bad argument #1 to 'map' (unknown option '%s')"):format(tostring(name)), 3)
+      local what = type(name) == "string" and ("unknown option '%s'"):format(name)
+        or "function or options expected, got an array"
+      error(("bad argument #1 to 'map' (%s)"):format(what), 3)
     end
   end
   local timeout = options.timeout
