@@ -33,10 +33,11 @@ struct offload {
 
 enum state { QUEUED, RUNNING, DONE };
 
-struct task {
+struct fern_offload_task {
     fern_list node;             /* in queue or done, or in none */
     void (*fn)(void *job);
     void (*drop)(void *job);
+    void (*done)(void *job);    /* NULL: a green thread waits */
     void *job;
     enum state state;
     bool abandoned;             /* nobody waits any more */
@@ -46,7 +47,7 @@ struct task {
 struct worker {
     fern_list node;             /* in workers or ended */
     struct offload *off;
-    struct task *task;          /* what it runs */
+    fern_offload_task *task;    /* what it runs */
     pthread_t id;
     bool detached;              /* frees itself: the hub is gone */
 };
@@ -67,7 +68,7 @@ static void unlock_unref(struct offload *off)
         free_offload(off);
 }
 
-static void free_task(struct task *task)
+static void free_task(fern_offload_task *task)
 {
     task->drop(task->job);
     free(task);
@@ -76,7 +77,7 @@ static void free_task(struct task *task)
 /* ---- on an OS thread ---- */
 
 /* With the lock: wait for a task. NULL: it is time to end. */
-static struct task *next_task(struct offload *off)
+static fern_offload_task *next_task(struct offload *off)
 {
     struct timespec until;
     clock_gettime(CLOCK_MONOTONIC, &until);
@@ -90,11 +91,11 @@ static struct task *next_task(struct offload *off)
     if (!node)
         return NULL;
     off->queued--;
-    return fern_list_entry(node, struct task, node);
+    return fern_list_entry(node, fern_offload_task, node);
 }
 
 /* With the lock, which is given back while the task runs. */
-static void run_task(struct worker *worker, struct task *task)
+static void run_task(struct worker *worker, fern_offload_task *task)
 {
     struct offload *off = worker->off;
     worker->task = task;
@@ -122,7 +123,7 @@ static void *work(void *arg)
 {
     struct worker *worker = arg;
     struct offload *off = worker->off;
-    struct task *task;
+    fern_offload_task *task;
     pthread_mutex_lock(&off->lock);
     while ((task = next_task(off)))
         run_task(worker, task);
@@ -187,6 +188,16 @@ static int staff(struct offload *off)
     return 0;
 }
 
+static void finish(fern_offload_task *task)
+{
+    if (!task->done) {
+        fern_wake_first(&task->waiters, 0);
+        return;
+    }
+    task->done(task->job);
+    free(task);
+}
+
 /* On the hub's stack, by fern_hub_post. */
 static void report(void *arg)
 {
@@ -199,7 +210,7 @@ static void report(void *arg)
     unlock_unref(off);
     fern_list *node;
     while ((node = fern_list_take(&done)))
-        fern_wake_first(&fern_list_entry(node, struct task, node)->waiters, 0);
+        finish(fern_list_entry(node, fern_offload_task, node));
 }
 
 static int open_offload(fern_hub *hub)
@@ -224,7 +235,7 @@ static int open_offload(fern_hub *hub)
     return 0;
 }
 
-static int submit(struct offload *off, struct task *task)
+static int submit(struct offload *off, fern_offload_task *task)
 {
     fern_list ended;
     fern_list_init(&ended);
@@ -242,9 +253,10 @@ static int submit(struct offload *off, struct task *task)
     return rc;
 }
 
-/* The green thread leaves early: the task goes with it, unless it runs. */
-static void abandon(struct offload *off, struct task *task)
+/* The task goes with whoever leaves early, unless it runs. */
+void fern_offload_abandon(fern_offload_task *task)
 {
+    struct offload *off = fern_hub_here->offload;
     pthread_mutex_lock(&off->lock);
     enum state state = task->state;
     task->abandoned = true;
@@ -257,21 +269,42 @@ static void abandon(struct offload *off, struct task *task)
         free_task(task);
 }
 
-static int wait_for(fern_hub *hub, const fern_wait_kind *kind, struct task *task,
-                    double deadline)
+bool fern_offload_begun(const fern_offload_task *task)
 {
-    int rc = submit(hub->offload, task);
-    if (rc < 0) {
-        free_task(task);
-        return rc;
-    }
-    fern_hub_hold(hub);
-    rc = fern_wait(&task->waiters, kind, task->job, deadline);
-    fern_hub_unhold(hub);
+    struct offload *off = fern_hub_here->offload;
+    pthread_mutex_lock(&off->lock);
+    bool begun = task->state != QUEUED;
+    pthread_mutex_unlock(&off->lock);
+    return begun;
+}
+
+static int check_hub(fern_hub *hub)
+{
+    if (!hub || !hub->current)
+        return -EDEADLK;
+    if (hub->forked)
+        return -ECHILD;
+    return hub->offload ? 0 : open_offload(hub);
+}
+
+int fern_offload_start(void (*fn)(void *job), void *job, void (*drop)(void *job),
+                       void (*done)(void *job), fern_offload_task **out)
+{
+    fern_hub *hub = fern_hub_here;
+    int rc = check_hub(hub);
     if (rc < 0)
-        abandon(hub->offload, task);
-    else
+        return rc;
+    fern_offload_task *task = calloc(1, sizeof *task);
+    if (!task)
+        return -ENOMEM;
+    *task = (fern_offload_task){ .fn = fn, .drop = drop, .done = done, .job = job };
+    fern_list_init(&task->node);
+    fern_list_init(&task->waiters);
+    rc = submit(hub->offload, task);
+    if (rc < 0)
         free(task);
+    else
+        *out = task;
     return rc;
 }
 
@@ -279,24 +312,20 @@ int fern_offload_for(const fern_wait_kind *kind, void (*fn)(void *job), void *jo
                      void (*drop)(void *job), double deadline)
 {
     fern_hub *hub = fern_hub_here;
-    struct task *task = NULL;
-    int rc = 0;
-    if (!hub || !hub->current)
-        rc = -EDEADLK;
-    else if (hub->forked)
-        rc = -ECHILD;
-    else if (!hub->offload)
-        rc = open_offload(hub);
-    if (rc == 0 && !(task = calloc(1, sizeof *task)))
-        rc = -ENOMEM;
+    fern_offload_task *task;
+    int rc = fern_offload_start(fn, job, drop, NULL, &task);
     if (rc < 0) {
         drop(job);
         return rc;
     }
-    *task = (struct task){ .fn = fn, .drop = drop, .job = job };
-    fern_list_init(&task->node);
-    fern_list_init(&task->waiters);
-    return wait_for(hub, kind, task, deadline);
+    fern_hub_hold(hub);
+    rc = fern_wait(&task->waiters, kind, job, deadline);
+    fern_hub_unhold(hub);
+    if (rc < 0)
+        fern_offload_abandon(task);
+    else
+        free(task);
+    return rc;
 }
 
 int fern_offload(void (*fn)(void *job), void *job, void (*drop)(void *job),
@@ -309,7 +338,7 @@ int fern_offload(void (*fn)(void *job), void *job, void (*drop)(void *job),
 /* ---- the end ---- */
 
 /* A green thread that never runs again may still stand in the list. */
-static void forget_waiters(struct task *task)
+static void forget_waiters(fern_offload_task *task)
 {
     while (fern_list_take(&task->waiters))
         ;
@@ -336,7 +365,7 @@ static void free_tasks(fern_list *tasks)
 {
     fern_list *node;
     while ((node = fern_list_take(tasks))) {
-        struct task *task = fern_list_entry(node, struct task, node);
+        fern_offload_task *task = fern_list_entry(node, fern_offload_task, node);
         forget_waiters(task);
         free_task(task);
     }

@@ -17,6 +17,20 @@ enum { FERN_OFFLOAD_THREADS = 8 };
 int fern_offload_for(const fern_wait_kind *kind, void (*fn)(void *job),
                      void *job, void (*drop)(void *job), double deadline);
 
+/* Never parks. Run `fn(job)` on an OS thread of the pool, and call `done(job)` on
+   the hub's stack afterwards: `job` is the caller's then. *out stands until that
+   call. Returns 0 or an error, with `job` still the caller's. */
+typedef struct fern_offload_task fern_offload_task;
+int fern_offload_start(void (*fn)(void *job), void *job, void (*drop)(void *job),
+                       void (*done)(void *job), fern_offload_task **out);
+
+/* Has an OS thread taken it? */
+bool fern_offload_begun(const fern_offload_task *task);
+
+/* Nobody wants it any more: `done` will not be called, but `drop(job)` now or once
+   fn returns, on some OS thread or this one. */
+void fern_offload_abandon(fern_offload_task *task);
+
 /* Start an OS thread that is no part of the pool, to be joined by the caller. It
    gets no signals. Returns 0 or -errno. */
 int fern_offload_thread(pthread_t *id, void *(*fn)(void *arg), void *arg);

@@ -496,13 +496,6 @@ FERN_API void fern_timer_name(fern_timer_fn *fn, const char *what);
 FERN_API int fern_offload(void (*fn)(void *job), void *job, void (*drop)(void *job),
                           double deadline);
 
-/* Parks. getaddrinfo on the offload pool; numeric addresses take no detour.
-   `hints` may be NULL. On 0 free *out with freeaddrinfo. Returns 0,
-   FERN_EAI - n, or an error as above. */
-FERN_API int fern_resolve(const char *host, const char *service,
-                          const struct addrinfo *hints, double deadline,
-                          struct addrinfo **out);
-
 /* ---- tcp ------------------------------------------------------------ */
 
 /* Parks (host may be a name). A listening socket; host NULL or "*": all
@@ -1505,5 +1498,7 @@ FERN_API const char *fern_http_response_header(const fern_http_response *respons
 #ifdef __cplusplus
 }
 #endif
+
+#include "fern_resolve.h"
 
 #endif

@@ -414,7 +414,7 @@ static int resolve_slow(void *arg)
     int rc = fern_resolve(arg, "80", &stream, FERN_NEVER, &found);
     if (rc == 0) {
         CHECK(is_loopback(found));
-        freeaddrinfo(found);
+        fern_resolve_free(found);
     }
     return rc;
 }
@@ -426,7 +426,7 @@ TEST(numbers_take_no_detour)
     struct addrinfo *found = NULL;
     CHECK_EQUAL(fern_resolve("127.0.0.1", "80", &stream, FERN_NEVER, &found), 0);
     CHECK(is_loopback(found));
-    freeaddrinfo(found);
+    fern_resolve_free(found);
     CHECK_EQUAL(count_os_threads(), before);
     close_hub(hub);
 }

@@ -465,7 +465,7 @@ static int resolve_a_name(void)
     struct addrinfo *found = NULL;
     int rc = fern_resolve("localhost", "80", NULL, FERN_NEVER, &found);
     if (rc == 0)
-        freeaddrinfo(found);
+        fern_resolve_free(found);
     /* EAI_MEMORY is what getaddrinfo says of it; a machine may have no such name */
     return rc == FERN_EAI - 10 ? -ENOMEM : rc <= FERN_EAI ? 0 : rc;
 }
