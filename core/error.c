@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
    error: messages are static and lower case. strerrorname_np would need
    glibc 2.32, so the names stand here: those that programs meet. */
+#define _GNU_SOURCE             /* EAI_NODATA, EAI_ADDRFAMILY */
 #include "error.h"
 
 #include <errno.h>

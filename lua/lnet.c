@@ -357,5 +357,6 @@ void lnet_open(lua_State *L)
     new_type(L, LLISTENER, listener);
     new_type(L, LCONNECTION, connection);
     luaL_newlib(L, functions);
+    lnames_open(L);
     lua_setfield(L, -2, "net");
 }

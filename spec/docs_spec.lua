@@ -1,11 +1,11 @@
 -- SPDX-License-Identifier: MIT
--- The examples of docs/concepts: each Lua block is a script that runs, and
+-- The examples of docs/concepts and docs/modules: each Lua block is a script that runs, and
 -- prints what the text block after it says, if there is one.
 local script = require "spec.support.script"
 
 local function pages()
   local list = {}
-  for path in io.popen("ls docs/concepts/*.md"):lines() do list[#list + 1] = path end
+  for path in io.popen("ls docs/concepts/*.md docs/modules/*.md"):lines() do list[#list + 1] = path end
   return list
 end
 
