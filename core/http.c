@@ -104,8 +104,8 @@ static int look_up(struct request *request)
     fern_http_hop *hop = &request->hop;
     if (!hop->proxy || hop->proxy[0] || hop->origin->numeric)
         return 0;
-    return fern_http_names_find(fern_http_multi_names(request->multi), hop->origin->host,
-                                hop->origin->port, request->deadline, &hop->name);
+    return fern_http_name_find(hop->origin->host, hop->origin->port, request->deadline,
+                               &hop->name);
 }
 
 /* Parks. */

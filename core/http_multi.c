@@ -27,7 +27,6 @@ struct fern_http_multi {
     fern_list failing;          /* those that libcurl is to give up */
     size_t idle_count;
     fern_http_spare spare;
-    fern_http_names names;
     fern_http_origins origins;
     bool tls;                   /* connections may write by way of OpenSSL */
     bool proxied;               /* the environment names a proxy */
@@ -291,11 +290,6 @@ bool fern_http_multi_proxied(const fern_http_multi *multi)
     return multi->proxied;
 }
 
-fern_http_names *fern_http_multi_names(fern_http_multi *multi)
-{
-    return &multi->names;
-}
-
 fern_http_origins *fern_http_multi_origins(fern_http_multi *multi)
 {
     return &multi->origins;
@@ -327,7 +321,6 @@ static void close_multi(void *arg)
     curl_multi_cleanup(multi->curl);
     release_sigpipe(multi, &old);
     fern_http_spare_deinit(&multi->spare);
-    fern_http_names_deinit(&multi->names);
     fern_http_origins_deinit(&multi->origins);
     fern_timer_stop(&multi->timer);
     free(multi);
@@ -365,7 +358,6 @@ static void init_multi(fern_http_multi *multi, fern_hub *hub)
     fern_list_init(&multi->idle);
     fern_list_init(&multi->failing);
     fern_http_spare_init(&multi->spare);
-    fern_http_names_init(&multi->names);
 }
 
 static int open_curl(fern_http_multi *multi)

@@ -21,7 +21,6 @@ fern_http_spare *fern_http_multi_spare(void);
 bool fern_http_multi_proxied(const fern_http_multi *multi);
 
 /* What is known to all requests. */
-fern_http_names *fern_http_multi_names(fern_http_multi *multi);
 fern_http_origins *fern_http_multi_origins(fern_http_multi *multi);
 
 /* Parks. Send `hop` and wait for the whole answer. On 0 *out is done: with
