@@ -51,6 +51,7 @@ static const struct entry entries[] = {
     E(ELOOP, "too many levels of symbolic links"),
     E(EPROTO, "protocol error"),
     E(EBADMSG, "bad message"),
+    E(ENODATA, "less data than asked for"),
     E(EOVERFLOW, "value too large"),
     E(EILSEQ, "invalid byte sequence"),
     E(ENOTSOCK, "not a socket"),

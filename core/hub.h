@@ -70,6 +70,7 @@ struct fern_hub {
     size_t holds;               /* fern_hub_hold, offloaded jobs */
     struct fern_io **ios;       /* by descriptor number */
     size_t ios_size;
+    struct fern_scratch *scratch;       /* stream_read.c's; NULL until used */
 
     _Atomic(fern_post *) posts; /* pushed by any OS thread, newest first */
     atomic_int main_rc;         /* fern_hub_interrupt_main */

@@ -269,6 +269,7 @@ int fern_hub_close(fern_hub *hub, double deadline)
     fern_report_forget(hub);
     forget_kept(hub);
     fern_io_close_all(hub);
+    free(hub->scratch);
     if (hub->grave_full)
         fern_context_drop(&hub->grave);
     if (hub->main)

@@ -10,7 +10,6 @@
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -68,6 +67,7 @@ static int new_io(fern_hub *hub, int fd, const struct stat *stat, bool foreign, 
     io->refs = 1;
     io->foreign = foreign;
     io->socket = S_ISSOCK(stat->st_mode);
+    io->fifo = S_ISFIFO(stat->st_mode);
     io->device = stat->st_dev;
     io->inode = stat->st_ino;
     fern_list_init(&io->readers);
@@ -77,7 +77,7 @@ static int new_io(fern_hub *hub, int fd, const struct stat *stat, bool foreign, 
     return 0;
 }
 
-static void unref(fern_io *io)
+void fern_io_unref(fern_io *io)
 {
     if (--io->refs == 0)
         free(io);
@@ -101,7 +101,7 @@ static int detach(fern_hub *hub, fern_io *io)
 {
     int fd = io->fd;
     forget(hub, io);
-    unref(io);
+    fern_io_unref(io);
     return fd;
 }
 
@@ -129,17 +129,18 @@ static int outcome_of(int events, int fd)
     return fcntl(fd, F_GETFD) < 0 ? -EBADF : -ENOMEM;
 }
 
+/* One who has been woken, and had no turn yet, is about to deal with it. */
 static void on_readable(int events, void *arg)
 {
     fern_io *io = arg;
-    if (!fern_wake_first(&io->readers, outcome_of(events, io->fd)))
+    if (!fern_wake_first(&io->readers, outcome_of(events, io->fd)) && !(io->inside & FERN_READ))
         fern_watcher_stop(io->reading);
 }
 
 static void on_writable(int events, void *arg)
 {
     fern_io *io = arg;
-    if (!fern_wake_first(&io->writers, outcome_of(events, io->fd)))
+    if (!fern_wake_first(&io->writers, outcome_of(events, io->fd)) && !(io->inside & FERN_WRITE))
         fern_watcher_stop(io->writing);
 }
 
@@ -170,12 +171,14 @@ int fern_io_wait(fern_io *io, int event, double deadline)
     if (rc < 0)
         return rc;
     io->refs++;
+    io->inside |= (uint8_t)event;
     hub->listeners++;
     rc = fern_wait(waiters, event == FERN_READ ? &reading : &writing, io, deadline);
     hub->listeners--;
+    io->inside &= (uint8_t)~event;
     if (rc == 0 && io->fd < 0)
         rc = -EBADF;
-    unref(io);
+    fern_io_unref(io);
     return rc;
 }
 
@@ -208,7 +211,7 @@ static int wait_foreign(fern_hub *hub, fern_io *io, int event, double deadline)
         forget(hub, io);
         io->refs--;
     }
-    unref(io);
+    fern_io_unref(io);
     return rc;
 }
 
@@ -287,7 +290,7 @@ void fern_io_close(fern_io *io)
     if (io->fd >= 0)
         close(detach(hub, io));
     else
-        unref(io);              /* see find_same */
+        fern_io_unref(io);      /* see find_same */
 }
 
 int fern_io_fd(const fern_io *io)
@@ -295,60 +298,13 @@ int fern_io_fd(const fern_io *io)
     return io->fd;
 }
 
-typedef ssize_t attempt_fn(const fern_io *io, void *data, size_t size);
-
-static ssize_t try_read(const fern_io *io, void *data, size_t size)
-{
-    return read(io->fd, data, size);
-}
-
-static ssize_t try_write(const fern_io *io, void *data, size_t size)
-{
-    return io->socket ? send(io->fd, data, size, MSG_NOSIGNAL) : write(io->fd, data, size);
-}
-
-/* One attempt: a count, -errno, or -EAGAIN. */
-static ssize_t attempt_once(const fern_io *io, attempt_fn *attempt, void *data, size_t size)
-{
-    ssize_t count;
-    do
-        count = attempt(io, data, size);
-    while (count < 0 && errno == EINTR);
-    if (count >= 0)
-        return count;
-    return errno == EWOULDBLOCK ? -EAGAIN : -errno;
-}
-
 int fern_io_breathe(fern_io *io)
 {
     io->refs++;
     int rc = fern_breathe();
     bool closed = io->fd < 0;
-    unref(io);
+    fern_io_unref(io);
     return rc == 0 && closed ? -EBADF : rc;
-}
-
-static ssize_t transfer(fern_io *io, attempt_fn *attempt, void *data, size_t size,
-                        int event, double deadline)
-{
-    ssize_t rc = fern_io_breathe(io);
-    while (rc == 0) {
-        rc = attempt_once(io, attempt, data, size);
-        if (rc != -EAGAIN)
-            break;
-        rc = fern_io_wait(io, event, deadline);
-    }
-    return rc;
-}
-
-ssize_t fern_io_read(fern_io *io, void *buffer, size_t size, double deadline)
-{
-    return transfer(io, try_read, buffer, size, FERN_READ, deadline);
-}
-
-ssize_t fern_io_write(fern_io *io, const void *data, size_t size, double deadline)
-{
-    return transfer(io, try_write, (void *)data, size, FERN_WRITE, deadline);
 }
 
 void fern_io_close_all(fern_hub *hub)

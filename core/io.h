@@ -11,16 +11,30 @@
 #include "list.h"
 #include "loop.h"
 
+#include <sys/uio.h>
+
 struct fern_io {
     int fd;                     /* -1 once closed */
     uint32_t refs;              /* the owner, and threads that wait */
+    uint8_t inside;             /* directions that a thread waits for, or is on its way back */
+    uint8_t flow;               /* does a short read or write tell anything? io_transfer.c */
+    bool drained, full;         /* the last read, write was short: the next one waits first */
     bool foreign;               /* somebody else's: forgotten after the wait */
-    bool socket;
+    bool socket, fifo;
     dev_t device;               /* what the number stood for */
     ino_t inode;
     fern_list readers, writers; /* one thread each at most */
     fern_watcher *reading, *writing;    /* NULL until first needed */
 };
+
+/* Undo a refs++, which keeps `io`, and not its descriptor, across a wait. */
+void fern_io_unref(fern_io *io);
+
+/* Write some of `parts` at once, without a wait: a count, -EAGAIN, or an error. */
+ssize_t fern_io_try_writev(fern_io *io, const struct iovec *parts, int count);
+
+/* Parks. As fern_io_write, from a file: see sendfile(2). 0: the file has no more. */
+ssize_t fern_io_sendfile(fern_io *io, int file, off_t *offset, size_t size, double deadline);
 
 /* May park: fern_breathe before input or output of `io`, which another thread
    may close meanwhile: -EBADF. */

@@ -28,6 +28,7 @@ extern "C" {
 #define FERN_NEVER __builtin_inf()
 
 struct addrinfo;
+struct iovec;
 struct sockaddr;
 
 typedef struct fern_hub fern_hub;
@@ -446,11 +447,13 @@ FERN_API int fern_io_open(int fd, fern_io **out);
 FERN_API void fern_io_close(fern_io *io);
 FERN_API int fern_io_fd(const fern_io *io);
 
-/* Parks. As read(2) and write(2), until at least one byte went, the end (0
-   of read), or an error. Two threads may use one io in the two directions;
-   a second one in the same direction gets -EBUSY. A closed one: -EBADF. */
+/* Parks. As read(2), write(2) and writev(2), until at least one byte went, the
+   end (0 of read), or an error; -ECONNABORTED: the system has given the peer up.
+   Two threads may use one io in the two directions; a second one in the same
+   direction gets -EBUSY. A closed one: -EBADF. */
 FERN_API ssize_t fern_io_read(fern_io *io, void *buffer, size_t size, double deadline);
 FERN_API ssize_t fern_io_write(fern_io *io, const void *data, size_t size, double deadline);
+FERN_API ssize_t fern_io_writev(fern_io *io, const struct iovec *parts, int count, double deadline);
 
 /* Parks. As fern_fd_wait. For calls of your own: try them first, wait on EAGAIN. */
 FERN_API int fern_io_wait(fern_io *io, int event, double deadline);

@@ -63,6 +63,7 @@ FERN_API const fern_stream_kind *fern_stream_what(const fern_stream *stream);
 FERN_API void *fern_stream_object(const fern_stream *stream);
 FERN_API fern_io *fern_stream_io(const fern_stream *stream);    /* or NULL */
 FERN_API int fern_stream_fd(const fern_stream *stream);         /* -1 if it has none */
+FERN_API bool fern_stream_busy(const fern_stream *stream);      /* is a thread in a call of it? */
 
 /* ---- reading --------------------------------------------------------- */
 
@@ -87,12 +88,23 @@ FERN_API int fern_stream_until(fern_stream *stream, const char *delimiter, size_
                                double deadline, fern_bytes *out);
 FERN_API int fern_stream_all(fern_stream *stream, size_t max, double deadline, fern_bytes *out);
 
-/* The first `count` bytes of what was shown are used up. Never parks or fails, but
-   when memory for the rest is missing: -ENOMEM, and nothing is taken. */
+/* As `exactly`, and shows all that is there: to look at bytes before taking them. */
+FERN_API int fern_stream_peek(fern_stream *stream, size_t count, double deadline, fern_bytes *out);
+
+/* The first `count` bytes of what was shown are used up; those that are not taken
+   are shown again by the next call. Never parks, and fails only when memory for the
+   rest is missing: -ENOMEM, and nothing is taken; -EBUSY while a thread reads. */
 FERN_API int fern_stream_take(fern_stream *stream, size_t count);
 
+/* Several requests that are one: after `mark`, what is taken can be had again, by
+   `rewind`; `unmark` lets go of it. Never park or fail. */
+FERN_API void fern_stream_mark(fern_stream *stream);
+FERN_API void fern_stream_rewind(fern_stream *stream);
+FERN_API void fern_stream_unmark(fern_stream *stream);
+
 /* Bytes in the buffer, which some would give at once; give them back to be read
-   first (`data` of another stream's, say): 0 or -ENOMEM. */
+   first (`data` of another stream's, say): 0, -ENOMEM, or -EBUSY while a thread
+   reads. */
 FERN_API size_t fern_stream_buffered(const fern_stream *stream);
 FERN_API int fern_stream_unread(fern_stream *stream, const void *data, size_t size);
 
@@ -109,7 +121,8 @@ FERN_API int fern_stream_writev(fern_stream *stream, struct iovec *parts, int co
                                 double deadline, size_t *written);
 
 /* Parks. `count` bytes (SIZE_MAX: to the end) of a file from `offset` on, by sendfile(2)
-   where the stream has a descriptor to send to, else by reads and writes. */
+   over an io, else by reads and writes; the file's own offset stays. -ENODATA: it ends
+   before that. Reading the file does not park. */
 FERN_API int fern_stream_sendfile(fern_stream *stream, int fd, off_t offset, size_t count,
                                   double deadline, size_t *written);
 

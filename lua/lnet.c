@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
-   lnet: listeners and connections. Each is a handle, which stands in a list
-   of the hub's while it is open: the hub's end closes it before its io goes.
-   A handle's io is NULL once it is closed; a call that waits meanwhile comes
-   back with -EBADF and must not touch what it read from it before. */
+   lnet: listeners, and connections, which are streams. A listener is a handle,
+   which stands in a list of the hub's while it is open: the hub's end closes it
+   before its io goes. A handle's io is NULL once it is closed; a call that waits
+   meanwhile comes back with -EBADF. */
 #include "lfern.h"
-#include "lreader.h"
+#include "lstream.h"
 
 #include <errno.h>
 #include <netdb.h>
@@ -16,14 +16,9 @@
 #define LLISTENER "fern.net.listener"
 #define LCONNECTION "fern.net.connection"
 
-/* Strings of one write that are no longer in all go out in one piece. */
-enum { GATHER_MAX = 64 * 1024 };
-
 typedef struct handle {
     fern_io *io;
     struct handle *next, **link;
-    lreader reader;             /* of connections */
-    bool writing;               /* a thread writes */
 } handle;
 
 struct open_handles {
@@ -43,7 +38,6 @@ static void close_handle(handle *self)
     *self->link = self->next;
     if (self->next)
         self->next->link = self->link;
-    lreader_free(&self->reader);
     fern_io_close(io);
 }
 
@@ -72,11 +66,11 @@ static struct open_handles *handles_of(lua_State *L)
 
 /* A closed handle, to be opened by the call that is about to park: making it
    afterwards could fail, with a descriptor in hand. */
-static handle *new_handle(lua_State *L, const char *type)
+static handle *new_handle(lua_State *L)
 {
     handle *self = lua_newuserdatauv(L, sizeof *self, 0);
     memset(self, 0, sizeof *self);
-    luaL_setmetatable(L, type);
+    luaL_setmetatable(L, LLISTENER);
     return self;
 }
 
@@ -147,11 +141,11 @@ static double check_timeout(lua_State *L)
 
 /* ---- both ---- */
 
-static int push_address(lua_State *L, const handle *self, bool peer)
+static int push_address(lua_State *L, const fern_io *io, bool peer)
 {
     char host[64];
     int port;
-    int rc = self->io ? fern_tcp_address(self->io, peer, host, sizeof host, &port) : -EBADF;
+    int rc = io ? fern_tcp_address(io, peer, host, sizeof host, &port) : -EBADF;
     if (rc < 0)
         return lfern_fail(L, rc);
     lua_pushstring(L, host);
@@ -159,17 +153,51 @@ static int push_address(lua_State *L, const handle *self, bool peer)
     return 2;
 }
 
-static int push_name(lua_State *L, const handle *self, const char *type, bool peer)
+static int push_name(lua_State *L, const fern_io *io, const char *type, bool peer)
 {
     char host[64];
     int port;
-    if (!self->io)
+    if (!io)
         lua_pushfstring(L, "%s (closed)", type);
-    else if (fern_tcp_address(self->io, peer, host, sizeof host, &port) < 0)
+    else if (fern_tcp_address(io, peer, host, sizeof host, &port) < 0)
         lua_pushfstring(L, "%s (broken)", type);
     else
         lua_pushfstring(L, strchr(host, ':') ? "%s ([%s]:%d)" : "%s (%s:%d)", type, host, port);
     return 1;
+}
+
+/* ---- connection ---- */
+
+static const fern_io *io_of(const lstream *self)
+{
+    return self->stream ? fern_stream_io(self->stream) : NULL;
+}
+
+static int connection_address(lua_State *L)
+{
+    return push_address(L, io_of(lstream_check_class(L, 1, LCONNECTION)), false);
+}
+
+static int connection_peer(lua_State *L)
+{
+    return push_address(L, io_of(lstream_check_class(L, 1, LCONNECTION)), true);
+}
+
+static int connection_tostring(lua_State *L)
+{
+    return push_name(L, io_of(lstream_check_class(L, 1, LCONNECTION)), LCONNECTION, true);
+}
+
+/* The connection on the top gets `io`, if `rc` is 0. */
+static int finish_connection(lua_State *L, lstream *self, int rc, fern_io *io)
+{
+    fern_stream *stream = NULL;
+    if (rc == 0) {
+        rc = fern_stream_of_io(io, &stream);
+        if (rc < 0)
+            fern_io_close(io);
+    }
+    return lstream_finish(L, self, rc, stream);
 }
 
 /* ---- listener ---- */
@@ -183,17 +211,16 @@ static int listener_accept(lua_State *L)
 {
     handle *self = check_listener(L);
     double deadline = lfern_deadline(L, 2);
-    struct open_handles *handles = handles_of(L);
-    handle *connection = new_handle(L, LCONNECTION);
+    lstream *connection = lstream_new(L, LCONNECTION);
     fern_io *io = NULL;
     lfern_enter(L);
-    int rc = self->io ? fern_tcp_accept(self->io, deadline, &io) : lreader_refuse(-EBADF);
-    return finish(L, connection, handles, rc, io);
+    int rc = self->io ? fern_tcp_accept(self->io, deadline, &io) : lstream_refuse();
+    return finish_connection(L, connection, rc, io);
 }
 
 static int listener_address(lua_State *L)
 {
-    return push_address(L, check_listener(L), false);
+    return push_address(L, check_listener(L)->io, false);
 }
 
 static int listener_close(lua_State *L)
@@ -205,96 +232,7 @@ static int listener_close(lua_State *L)
 
 static int listener_tostring(lua_State *L)
 {
-    return push_name(L, check_listener(L), LLISTENER, false);
-}
-
-/* ---- connection ---- */
-
-static handle *check_connection(lua_State *L)
-{
-    return luaL_checkudata(L, 1, LCONNECTION);
-}
-
-static ssize_t fill(void *source, char *buffer, size_t size, double deadline)
-{
-    handle *self = source;
-    return fern_io_read(self->io, buffer, size, deadline);
-}
-
-static int connection_read(lua_State *L)
-{
-    handle *self = check_connection(L);
-    if (self->io)
-        return lreader_read(L, 2, &self->reader, fill, self);
-    lfern_enter(L);
-    return lfern_fail(L, lreader_refuse(-EBADF));
-}
-
-/* Parks. All the strings from 2 on. */
-static int write_all(lua_State *L, handle *self)
-{
-    for (int i = 2, top = lua_gettop(L); i <= top; i++) {
-        size_t length, done = 0;
-        const char *text = lua_tolstring(L, i, &length);
-        while (done < length) {
-            if (!self->io)
-                return -EBADF;
-            ssize_t put = fern_io_write(self->io, text + done, length - done, FERN_NEVER);
-            if (put < 0)
-                return (int)put;
-            done += (size_t)put;
-        }
-    }
-    return 0;
-}
-
-/* Many small writes would be as many packets. */
-static void gather(lua_State *L)
-{
-    size_t total = 0, length;
-    int count = lua_gettop(L) - 1;
-    for (int i = 2; i <= count + 1; i++) {
-        luaL_checklstring(L, i, &length);
-        total += length;
-    }
-    if (count > 1 && total <= GATHER_MAX)
-        lua_concat(L, count);
-}
-
-static int connection_write(lua_State *L)
-{
-    handle *self = check_connection(L);
-    gather(L);
-    lfern_enter(L);
-    if (!self->io || self->writing)
-        return lfern_fail(L, lreader_refuse(self->io ? -EBUSY : -EBADF));
-    self->writing = true;
-    int rc = write_all(L, self);
-    self->writing = false;
-    lfern_left(L, lfern_of(L));
-    return lfern_result(L, rc);
-}
-
-static int connection_address(lua_State *L)
-{
-    return push_address(L, check_connection(L), false);
-}
-
-static int connection_peer(lua_State *L)
-{
-    return push_address(L, check_connection(L), true);
-}
-
-static int connection_close(lua_State *L)
-{
-    close_handle(check_connection(L));
-    lua_pushboolean(L, 1);
-    return 1;
-}
-
-static int connection_tostring(lua_State *L)
-{
-    return push_name(L, check_connection(L), LCONNECTION, true);
+    return push_name(L, check_listener(L)->io, LLISTENER, false);
 }
 
 /* ---- listen and connect ---- */
@@ -305,7 +243,7 @@ static int net_listen(lua_State *L)
     fern_io *io = NULL;
     int rc = check_address(L, &host, &port), backlog = check_backlog(L);
     struct open_handles *handles = handles_of(L);
-    handle *self = new_handle(L, LLISTENER);
+    handle *self = new_handle(L);
     lfern_enter(L);
     if (rc == 0)
         rc = fern_tcp_listen(host, port, backlog, FERN_NEVER, &io);
@@ -318,19 +256,18 @@ static int net_connect(lua_State *L)
     fern_io *io = NULL;
     int rc = check_address(L, &host, &port);
     double deadline = check_timeout(L);
-    struct open_handles *handles = handles_of(L);
-    handle *self = new_handle(L, LCONNECTION);
+    lstream *self = lstream_new(L, LCONNECTION);
     lfern_enter(L);
     if (rc == 0)
         rc = fern_tcp_connect(host, port, deadline, &io);
-    return finish(L, self, handles, rc, io);
+    return finish_connection(L, self, rc, io);
 }
 
 /* ---- open ---- */
 
-static void new_type(lua_State *L, const char *name, const luaL_Reg *methods)
+static void new_listener_type(lua_State *L, const luaL_Reg *methods)
 {
-    if (luaL_newmetatable(L, name)) {
+    if (luaL_newmetatable(L, LLISTENER)) {
         luaL_setfuncs(L, methods, 0);
         lua_pushvalue(L, -1);
         lua_setfield(L, -2, "__index");
@@ -349,13 +286,11 @@ void lnet_open(lua_State *L)
         { "__tostring", listener_tostring }, { NULL, NULL },
     };
     static const luaL_Reg connection[] = {
-        { "read", connection_read }, { "write", connection_write },
         { "address", connection_address }, { "peer", connection_peer },
-        { "close", connection_close }, { "__close", connection_close },
-        { "__gc", connection_close }, { "__tostring", connection_tostring }, { NULL, NULL },
+        { "__tostring", connection_tostring }, { NULL, NULL },
     };
-    new_type(L, LLISTENER, listener);
-    new_type(L, LCONNECTION, connection);
+    new_listener_type(L, listener);
+    lstream_class(L, LCONNECTION, connection);
     luaL_newlib(L, functions);
     lnames_open(L);
     lua_setfield(L, -2, "net");

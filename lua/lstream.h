@@ -12,14 +12,17 @@
 typedef struct lstream {
     const void *mark;           /* tells it from other userdata */
     fern_stream *stream;
+    lfern *fern;
+    const char *name;           /* of its class */
     struct lstream *next, **link;
     double timeout;             /* of each call that is given none; HUGE_VAL: for ever */
+    size_t max_line;            /* bytes; a longer line is an error */
     void *more;                 /* the class's own, for on_close */
     void (*on_close)(struct lstream *self);     /* before the stream is closed, once; or NULL */
 } lstream;
 
-/* Push a closed stream of class `name`, to be opened by a call that is about to park:
-   making it afterwards could fail, with a descriptor in hand. */
+/* Push a closed stream of class `name` (static), to be opened by a call that is about
+   to park: making it afterwards could fail, with a descriptor in hand. */
 LFERN_PRIVATE lstream *lstream_new(lua_State *L, const char *name);
 
 /* The stream is on the top: opened with `stream` if `rc` is 0. Calls lfern_left, and
@@ -27,9 +30,10 @@ LFERN_PRIVATE lstream *lstream_new(lua_State *L, const char *name);
 LFERN_PRIVATE int lstream_finish(lua_State *L, lstream *self, int rc, fern_stream *stream);
 
 /* Make the class `name` (a metatable whose __index is a plain table with all methods):
-   read, read_some, read_until, lines, write, sendfile, copy_to, shutdown, settimeout,
-   buffered, fd, close, __close, __gc, __tostring, and then `methods`, which may
-   replace some. */
+   read, read_some, read_until, lines, max_line, write, sendfile, copy_to, shutdown,
+   settimeout, buffered, fd, close, __close, __gc, __tostring, and then `methods`
+   (NULL: none), which may replace some; those named __x go to the metatable. Pushes
+   nothing. */
 LFERN_PRIVATE void lstream_class(lua_State *L, const char *name, const luaL_Reg *methods);
 
 /* The stream at `arg`, of any class or raises; of class `name`. It may be closed. */
@@ -45,5 +49,35 @@ LFERN_PRIVATE void lstream_close(lstream *self);
 /* Take the core's stream out of it (for TLS over it): it is closed then, and the caller
    owns what it returns; NULL if it is closed or in use. */
 LFERN_PRIVATE fern_stream *lstream_release(lstream *self);
+
+/* ---- between lstream.c and lstream_read.c ---- */
+
+LFERN_PRIVATE extern const char lstream_mark;
+
+/* The stream that a method of its class, which is upvalue 1, is called with. */
+static inline lstream *lstream_self(lua_State *L)
+{
+    lstream *self = lfern_marked(L, 1, sizeof *self, &lstream_mark);
+    if (__builtin_expect(!self, 0))
+        luaL_typeerror(L, 1, lua_tostring(L, lua_upvalueindex(1)));
+    return self;
+}
+
+/* Before a call that may park, in the function that has `frame`: whether
+   lstream_leave has less to do. */
+LFERN_PRIVATE bool lstream_enter(lua_State *L, const void *frame);
+static inline void lstream_leave(lua_State *L, const lstream *self, bool plain)
+{
+    if (!plain)
+        lfern_left(L, self->fern);
+}
+
+/* Parks, for one turn: for a call of a closed stream. Returns -EBADF or an interrupt. */
+LFERN_PRIVATE int lstream_refuse(void);
+
+LFERN_PRIVATE int lstream_read(lua_State *L);
+LFERN_PRIVATE int lstream_read_some(lua_State *L);
+LFERN_PRIVATE int lstream_read_until(lua_State *L);
+LFERN_PRIVATE int lstream_lines(lua_State *L);
 
 #endif

@@ -2,7 +2,7 @@
 -- Holds the tree to its arrows. Whatever core/layers.txt does not allow is an
 -- error, and so is a file that it does not know:
 --   core/   includes what its line in layers.txt names, and never says "lua"
---   lua/    includes fern.h, Lua's headers and its own; no core header
+--   lua/    includes what is in include/, Lua's headers and its own; no core header
 -- and some things may stand in one place only: libev in core/loop.c, OS
 -- threads in core/offload.c, libcurl in core/http.c, registers in core/context*.
 local lint = dofile("tools/lint.lua")
@@ -123,10 +123,10 @@ end
 local function check_binding(path)
    local lines = read_lines(path)
    for n, name, quote in includes(lines) do
-      local own = name == "fern.h" or exists("lua/" .. name)
+      local own = exists("include/" .. name) or exists("lua/" .. name)
       local place = path .. ":" .. n
       if quote == "\"" and not own then
-         fault(place, "lua/ sees only fern.h, Lua's headers and its own, not '%s'", name)
+         fault(place, "lua/ sees only what stands in include/, Lua's headers and its own, not '%s'", name)
       elseif quote == "<" and exists("core/" .. name) then
          fault(place, "lua/ may not include core/%s", name)
       end
@@ -159,7 +159,7 @@ for _, path in ipairs(list("core/*")) do
    check_words(path)
 end
 check_unused(layers)
-check_words("include/fern.h")
+for _, path in ipairs(list("include/*")) do check_words(path) end
 for _, path in ipairs(list("lua/*.c lua/*.h")) do check_binding(path) end
 local sources = "core/* include/* lua/*.[ch] lua/fern/*.lua spec/*.lua spec/*/*.[ch] spec/*/*.lua "
    .. "examples/*.lua bench/*.lua bench/*.[ch] tools/* Makefile *.rockspec .ci/run"

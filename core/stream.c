@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: MIT
+   stream: coming, going, and who is in a call. A stream that is closed stands
+   until the last call has left it. */
+#include "stream.h"
+#include "wait.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+/* ---- open and close ---- */
+
+int fern_stream_new(const fern_stream_kind *kind, void *object, fern_stream **out)
+{
+    fern_stream *stream = calloc(1, sizeof *stream);
+    if (!stream)
+        return -ENOMEM;
+    stream->kind = kind;
+    stream->object = object;
+    stream->mark = FERN_STREAM_NO_MARK;
+    stream->refs = 1;
+    *out = stream;
+    return 0;
+}
+
+int fern_stream_of_io(fern_io *io, fern_stream **out)
+{
+    return fern_stream_new(&fern_stream_over_io, io, out);
+}
+
+int fern_stream_open(int fd, fern_stream **out)
+{
+    fern_stream *stream;
+    fern_io *io;
+    int rc = fern_stream_new(&fern_stream_over_io, NULL, &stream);
+    if (rc < 0)
+        return rc;
+    rc = fern_io_open(fd, &io);
+    if (rc < 0) {
+        free(stream);
+        return rc;
+    }
+    stream->object = io;
+    *out = stream;
+    return 0;
+}
+
+static void unref(fern_stream *stream)
+{
+    if (--stream->refs > 0)
+        return;
+    if (stream->kind->release)
+        stream->kind->release(stream->object);
+    free(stream->own);
+    free(stream);
+}
+
+void fern_stream_close(fern_stream *stream)
+{
+    stream->closed = true;
+    stream->kind->close(stream->object);
+    unref(stream);
+}
+
+/* ---- calls ---- */
+
+int fern_stream_refuse(int rc)
+{
+    int interrupt = fern_yield();
+    return interrupt < 0 ? interrupt : rc;
+}
+
+void fern_stream_begin(fern_stream *stream)
+{
+    stream->refs++;
+}
+
+int fern_stream_end(fern_stream *stream, int rc)
+{
+    if (stream->closed && rc != -ECANCELED && !(rc == -ETIMEDOUT && fern_thread_interrupted()))
+        rc = -EBADF;
+    unref(stream);
+    return rc;
+}
+
+int fern_stream_begin_writing(fern_stream *stream)
+{
+    if (stream->writing)
+        return fern_stream_refuse(-EBUSY);
+    stream->writing = true;
+    fern_stream_begin(stream);
+    return 0;
+}
+
+int fern_stream_end_writing(fern_stream *stream, int rc)
+{
+    stream->writing = false;
+    return fern_stream_end(stream, rc);
+}
+
+int fern_stream_shutdown(fern_stream *stream, int directions, double deadline)
+{
+    int rc = -EOPNOTSUPP;
+    fern_stream_begin(stream);
+    if (!directions || directions & ~(FERN_READ | FERN_WRITE))
+        rc = -EINVAL;
+    else if (stream->kind->shutdown)
+        rc = stream->kind->shutdown(stream->object, directions, deadline);
+    if (rc == 0 && directions & FERN_READ && !stream->ended)
+        stream->ended = -EPIPE;
+    return fern_stream_end(stream, rc);
+}
+
+/* ---- looking at it ---- */
+
+const fern_stream_kind *fern_stream_what(const fern_stream *stream)
+{
+    return stream->kind;
+}
+
+void *fern_stream_object(const fern_stream *stream)
+{
+    return stream->object;
+}
+
+fern_io *fern_stream_io(const fern_stream *stream)
+{
+    return stream->kind == &fern_stream_over_io ? stream->object : NULL;
+}
+
+int fern_stream_fd(const fern_stream *stream)
+{
+    return stream->kind->fd && !stream->closed ? stream->kind->fd(stream->object) : -1;
+}
+
+bool fern_stream_busy(const fern_stream *stream)
+{
+    return stream->refs > 1;
+}

@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: MIT
+   stream_write: all of it, whatever that takes; the caller learns how much went
+   out when it ends early. A thread that writes keeps its turn until it is done. */
+#include "hub.h"
+#include "stream.h"
+#include "wait.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum {
+    PIECE = 64 * 1024,          /* of a file that is copied */
+    SENT_AT_ONCE = 1024 * 1024, /* of one that the system sends: others have their turn */
+};
+
+/* ---- all of it ---- */
+
+/* Leave out the first `done` bytes, and empty parts; returns how many parts are left. */
+static int advance(struct iovec **parts, int count, size_t done)
+{
+    struct iovec *part = *parts;
+    for (; count > 0 && part->iov_len <= done; count--)
+        done -= part++->iov_len;
+    if (count > 0) {
+        part->iov_base = (char *)part->iov_base + done;
+        part->iov_len -= done;
+    }
+    *parts = part;
+    return count;
+}
+
+/* Within a call that writes. */
+static int write_all(fern_stream *stream, struct iovec *parts, int count, double deadline,
+                     size_t *done)
+{
+    count = advance(&parts, count, 0);
+    if (count == 0)
+        return fern_breathe();
+    while (count > 0) {
+        ssize_t put = stream->kind->write(stream->object, parts, count, deadline);
+        if (put < 0)
+            return (int)put;
+        *done += (size_t)put;
+        if (stream->closed)
+            return -EBADF;
+        count = advance(&parts, count, (size_t)put);
+    }
+    return 0;
+}
+
+int fern_stream_writev(fern_stream *stream, struct iovec *parts, int count, double deadline,
+                       size_t *written)
+{
+    size_t done = 0;
+    int rc = fern_stream_begin_writing(stream);
+    if (rc == 0) {
+        rc = write_all(stream, parts, count, deadline, &done);
+        rc = fern_stream_end_writing(stream, rc);
+    }
+    if (written)
+        *written = done;
+    return rc;
+}
+
+int fern_stream_write(fern_stream *stream, const void *data, size_t size, double deadline,
+                      size_t *written)
+{
+    struct iovec part = { .iov_base = (void *)data, .iov_len = size };
+    return fern_stream_writev(stream, &part, 1, deadline, written);
+}
+
+/* ---- a file ---- */
+
+struct file {
+    int fd;
+    off_t offset;
+    size_t left;
+    bool to_end;                /* `left` is no promise */
+};
+
+static int at_end(const struct file *file)
+{
+    return file->to_end || file->left == 0 ? 0 : -ENODATA;
+}
+
+/* 1: the system cannot. */
+static int send_file(fern_stream *stream, struct file *file, double deadline, size_t *done)
+{
+    while (file->left > 0) {
+        size_t size = file->left < SENT_AT_ONCE ? file->left : SENT_AT_ONCE;
+        ssize_t put = fern_io_sendfile(stream->object, file->fd, &file->offset, size, deadline);
+        if (put <= 0)
+            return put == 0 ? at_end(file) : put == -EINVAL || put == -ENOSYS ? 1 : (int)put;
+        *done += (size_t)put;
+        file->left -= (size_t)put;
+        if (stream->closed)
+            return -EBADF;
+    }
+    return 0;
+}
+
+static int copy_pieces(fern_stream *stream, struct file *file, char *piece, double deadline,
+                       size_t *done)
+{
+    while (file->left > 0) {
+        ssize_t got = pread(file->fd, piece, file->left < PIECE ? file->left : PIECE, file->offset);
+        if (got <= 0)
+            return got < 0 ? -errno : at_end(file);
+        file->offset += got;
+        file->left -= (size_t)got;
+        struct iovec part = { .iov_base = piece, .iov_len = (size_t)got };
+        int rc = write_all(stream, &part, 1, deadline, done);
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
+static int copy_file(fern_stream *stream, struct file *file, double deadline, size_t *done)
+{
+    char *piece = malloc(PIECE);
+    if (!piece)
+        return -ENOMEM;
+    int rc = copy_pieces(stream, file, piece, deadline, done);
+    free(piece);
+    return rc;
+}
+
+static int from_file(fern_stream *stream, struct file *file, double deadline, size_t *done)
+{
+    if (file->left == 0)
+        return fern_breathe();
+    int rc = fern_stream_io(stream) ? send_file(stream, file, deadline, done) : 1;
+    return rc == 1 ? copy_file(stream, file, deadline, done) : rc;
+}
+
+int fern_stream_sendfile(fern_stream *stream, int fd, off_t offset, size_t count,
+                         double deadline, size_t *written)
+{
+    size_t done = 0;
+    struct file file = { .fd = fd, .offset = offset, .left = count, .to_end = count == SIZE_MAX };
+    int rc = fern_stream_begin_writing(stream);
+    if (rc == 0) {
+        rc = from_file(stream, &file, deadline, &done);
+        rc = fern_stream_end_writing(stream, rc);
+    }
+    if (written)
+        *written = done;
+    return rc;
+}
+
+/* ---- from one to the other ---- */
+
+/* What was just read goes out at once if it can, from where it stands. The rest
+   moves into memory of its own: nobody may park before that. */
+static int pass_at_once(fern_stream *to, fern_stream *from, size_t count, size_t *done)
+{
+    struct iovec part = { .iov_base = from->base + from->start, .iov_len = count };
+    fern_io *io = fern_stream_io(to);
+    ssize_t put = io && !to->closed && !io->full ? fern_io_try_writev(io, &part, 1) : -EAGAIN;
+    if (put > 0)
+        *done += (size_t)put;
+    int rc = fern_stream_use(from, put > 0 ? (size_t)put : 0);
+    return put < 0 && put != -EAGAIN ? (int)put : rc;
+}
+
+/* Parks. Of what `from` holds in memory of its own. */
+static int pass(fern_stream *to, fern_stream *from, size_t count, double deadline, size_t *done)
+{
+    size_t held = fern_stream_held(from), put = 0;
+    struct iovec part = {
+        .iov_base = from->base + from->start, .iov_len = held < count ? held : count,
+    };
+    int rc = write_all(to, &part, 1, deadline, &put);
+    *done += put;
+    if (from->closed)
+        return -EBADF;
+    int taken = fern_stream_use(from, put);
+    return rc < 0 ? rc : taken;
+}
+
+/* Within a call that reads `from` and one that writes `to`. */
+static int copy(fern_stream *to, fern_stream *from, size_t count, double deadline, size_t *done)
+{
+    while (*done < count) {
+        bool fresh = fern_stream_held(from) == 0;
+        int rc = fern_stream_fill(from, deadline);
+        if (rc <= 0)
+            return rc;
+        size_t held = fern_stream_held(from), left = count - *done;
+        if (fresh)
+            rc = pass_at_once(to, from, held < left ? held : left, done);
+        else
+            rc = pass(to, from, left, deadline, done);
+        if (rc < 0 || to->closed)
+            return rc < 0 ? rc : -EBADF;
+    }
+    return 0;
+}
+
+int fern_stream_copy(fern_stream *to, fern_stream *from, size_t count, double deadline,
+                     size_t *copied)
+{
+    size_t done = 0;
+    int rc = fern_stream_begin_reading(from);
+    if (rc == 0) {
+        rc = fern_stream_begin_writing(to);
+        if (rc == 0) {
+            rc = copy(to, from, count, deadline, &done);
+            rc = fern_stream_end_writing(to, rc);
+        }
+        rc = fern_stream_end_reading(from, rc);
+    }
+    if (copied)
+        *copied = done;
+    return rc;
+}

@@ -1,0 +1,363 @@
+/* SPDX-License-Identifier: MIT
+   lstream_read: the formats of io.read. Bytes are taken once their string
+   stands on the Lua stack: a read that fails, for want of memory too, takes
+   nothing. What makes the string may run a finalizer that closes the stream. */
+#include "lstream.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <locale.h>
+#include <string.h>
+
+struct request {
+    char format;                /* 'c': so many bytes; 'l', 'L', 'a', 'n' */
+    size_t count;               /* of 'c' */
+};
+
+/* ---- strings ---- */
+
+static int push_bytes(lua_State *L)
+{
+    const fern_bytes *bytes = lua_touserdata(L, 1);
+    lua_pushlstring(L, bytes->data, bytes->length);
+    return 1;
+}
+
+/* For the want of memory there was nothing taken. */
+static _Noreturn void give_up(lua_State *L, const lstream *self)
+{
+    if (self->stream)
+        fern_stream_rewind(self->stream);
+    lua_error(L);
+    __builtin_unreachable();
+}
+
+static int take(const lstream *self, size_t count)
+{
+    return self->stream ? fern_stream_take(self->stream, count) : 0;
+}
+
+/* Push the first `length` of `bytes`, and take `count`. Returns 1 or -ENOMEM. */
+static int push(lua_State *L, const lstream *self, const fern_bytes *bytes, size_t length,
+                size_t count)
+{
+    fern_bytes shown = { bytes->data, length };
+    lua_pushcfunction(L, push_bytes);
+    lua_pushlightuserdata(L, &shown);
+    if (lua_pcall(L, 1, 1, 0) != LUA_OK) {
+        (void)take(self, 0);
+        give_up(L, self);
+    }
+    int rc = take(self, count);
+    return rc < 0 ? rc : 1;
+}
+
+/* ---- numerals ---- */
+
+enum { NUMERAL_MAX = 200 };     /* as io.read */
+
+struct scan {
+    fern_stream *stream;
+    double deadline;
+    size_t max;                 /* of the space before it */
+    fern_bytes bytes;
+    size_t at;
+    int next;                   /* the byte there; -1: none */
+    int rc;                     /* of an error */
+    size_t length;
+    char text[NUMERAL_MAX + 1];
+};
+
+static void look(struct scan *scan)
+{
+    int rc = 1;
+    scan->next = -1;
+    if (scan->at >= scan->bytes.length)
+        rc = fern_stream_peek(scan->stream, scan->at + 1, scan->deadline, &scan->bytes);
+    if (rc < 0)
+        scan->rc = rc;
+    else if (scan->at < scan->bytes.length)
+        scan->next = (unsigned char)scan->bytes.data[scan->at];
+}
+
+static bool keep(struct scan *scan)
+{
+    if (scan->length >= NUMERAL_MAX) {
+        scan->length = 0;       /* no numeral */
+        return false;
+    }
+    scan->text[scan->length++] = (char)scan->next;
+    scan->at++;
+    look(scan);
+    return true;
+}
+
+static bool keep_one_of(struct scan *scan, const char *set)
+{
+    return scan->next > 0 && strchr(set, scan->next) && keep(scan);
+}
+
+static int keep_digits(struct scan *scan, bool hex)
+{
+    int count = 0;
+    while (scan->next >= 0 && (hex ? isxdigit(scan->next) : isdigit(scan->next)) && keep(scan))
+        count++;
+    return count;
+}
+
+static void skip_space(struct scan *scan)
+{
+    look(scan);
+    while (scan->next >= 0 && isspace(scan->next)) {
+        if (scan->at++ >= scan->max) {
+            scan->rc = -EMSGSIZE;
+            scan->next = -1;
+            return;
+        }
+        look(scan);
+    }
+}
+
+/* The longest beginning that looks like one: as io.read does it. */
+static void scan_numeral(struct scan *scan)
+{
+    char point[] = { localeconv()->decimal_point[0], '.', 0 };
+    int digits = 0;
+    bool hex = false;
+    keep_one_of(scan, "+-");
+    if (keep_one_of(scan, "0")) {
+        hex = keep_one_of(scan, "xX");
+        digits = !hex;
+    }
+    digits += keep_digits(scan, hex);
+    if (keep_one_of(scan, point))
+        digits += keep_digits(scan, hex);
+    if (digits > 0 && keep_one_of(scan, hex ? "pP" : "eE")) {
+        keep_one_of(scan, "-+");
+        keep_digits(scan, false);
+    }
+    scan->text[scan->length] = 0;
+}
+
+static int read_numeral(lua_State *L, const lstream *self, double deadline)
+{
+    struct scan scan = { .stream = self->stream, .deadline = deadline, .max = self->max_line };
+    skip_space(&scan);
+    bool any = scan.next >= 0;
+    if (any)
+        scan_numeral(&scan);
+    if (scan.rc < 0 || !any)
+        return scan.rc;
+    if (!lua_stringtonumber(L, scan.text))
+        return -EILSEQ;
+    int rc = take(self, scan.at);
+    return rc < 0 ? rc : 1;
+}
+
+/* ---- formats ---- */
+
+static void check_format(lua_State *L, int arg, struct request *request)
+{
+    if (lua_type(L, arg) == LUA_TNUMBER) {
+        request->format = 'c';
+        request->count = lfern_size(L, arg, 0);
+        return;
+    }
+    const char *format = luaL_optstring(L, arg, "l");
+    format += *format == '*';   /* as in older programs */
+    luaL_argcheck(L, *format && strchr("lLan", *format) && !format[1], arg, "invalid format");
+    request->format = *format;
+}
+
+static int read_line(lua_State *L, const lstream *self, bool whole, double deadline)
+{
+    fern_bytes bytes;
+    int rc = fern_stream_until(self->stream, "\n", 1, self->max_line, deadline, &bytes);
+    if (rc < 0 || bytes.length == 0)
+        return rc;
+    return push(L, self, &bytes, bytes.length - (rc == 1 && !whole), bytes.length);
+}
+
+/* None: is there a byte, or the end? */
+static int read_count(lua_State *L, const lstream *self, size_t count, double deadline)
+{
+    fern_bytes bytes;
+    int rc = count ? fern_stream_exactly(self->stream, count, deadline, &bytes)
+                   : fern_stream_peek(self->stream, 1, deadline, &bytes);
+    if (rc < 0 || bytes.length == 0)
+        return rc;
+    size_t length = count ? bytes.length : 0;
+    return push(L, self, &bytes, length, length);
+}
+
+static int read_all(lua_State *L, const lstream *self, double deadline)
+{
+    fern_bytes bytes;
+    int rc = fern_stream_all(self->stream, SIZE_MAX, deadline, &bytes);
+    return rc < 0 ? rc : push(L, self, &bytes, bytes.length, bytes.length);
+}
+
+/* Parks. 1: the value is pushed; 0: the end; or an error. */
+static int read_one(lua_State *L, const lstream *self, const struct request *request,
+                    double deadline)
+{
+    if (!self->stream)
+        return lstream_refuse();
+    switch (request->format) {
+    case 'c':
+        return read_count(L, self, request->count, deadline);
+    case 'a':
+        return read_all(L, self, deadline);
+    case 'n':
+        return read_numeral(L, self, deadline);
+    default:
+        return read_line(L, self, request->format == 'L', deadline);
+    }
+}
+
+static int finish(lua_State *L, const lstream *self, bool plain, int rc)
+{
+    lstream_leave(L, self, plain);
+    return rc == 1 ? 1 : lfern_fail(L, rc == 0 ? -EPIPE : rc);
+}
+
+/* Several formats, at 2 to `last`, are one request: all of it, what there is before
+   the end, or nothing. */
+__attribute__((noinline))
+static int read_several(lua_State *L, lstream *self, int last, double deadline)
+{
+    struct request request;
+    int base = lua_gettop(L), rc = 1;
+    for (int i = 2; i <= last; i++)
+        check_format(L, i, &request);
+    luaL_checkstack(L, last + 8, "too many formats");
+    bool plain = lstream_enter(L, __builtin_frame_address(0));
+    if (self->stream)
+        fern_stream_mark(self->stream);
+    for (int i = 2; i <= last && rc == 1; i++) {
+        check_format(L, i, &request);
+        rc = read_one(L, self, &request, deadline);
+    }
+    if (rc < 0)
+        lua_settop(L, base);
+    if (rc < 0 && self->stream)
+        fern_stream_rewind(self->stream);
+    else if (self->stream)
+        fern_stream_unmark(self->stream);
+    int count = lua_gettop(L) - base;
+    lstream_leave(L, self, plain);
+    return rc == 1 ? count : count + lfern_fail(L, rc == 0 ? -EPIPE : rc);
+}
+
+int lstream_read(lua_State *L)
+{
+    lstream *self = lstream_self(L);
+    struct request request;
+    int last = lua_gettop(L);
+    if (last < 2)
+        lua_settop(L, last = 2);
+    else if (last > 2 && (lua_type(L, last) == LUA_TNUMBER || lua_isnil(L, last)))
+        last--;
+    double deadline = lstream_deadline(L, last + 1, self);
+    if (last > 2)
+        return read_several(L, self, last, deadline);
+    check_format(L, 2, &request);
+    bool plain = lstream_enter(L, __builtin_frame_address(0));
+    return finish(L, self, plain, read_one(L, self, &request, deadline));
+}
+
+/* ---- the others ---- */
+
+int lstream_read_some(lua_State *L)
+{
+    lstream *self = lstream_self(L);
+    size_t max = lfern_size(L, 2, SIZE_MAX);
+    luaL_argcheck(L, max > 0, 2, "a count of 1 or more expected");
+    double deadline = lstream_deadline(L, 3, self);
+    fern_bytes bytes;
+    bool plain = lstream_enter(L, __builtin_frame_address(0));
+    int rc = self->stream ? fern_stream_some(self->stream, max, deadline, &bytes)
+                          : lstream_refuse();
+    if (rc == 1)
+        rc = push(L, self, &bytes, bytes.length, bytes.length);
+    return finish(L, self, plain, rc);
+}
+
+struct until {
+    size_t max;
+    bool keep;
+    double deadline;
+};
+
+/* At 3: how many bytes may come before it, or options. */
+static void check_until(lua_State *L, const lstream *self, struct until *until)
+{
+    static const char *const names[] = { "max", "keep", "timeout", NULL };
+    lua_settop(L, 4);
+    until->deadline = lstream_deadline(L, 4, self);
+    until->keep = false;
+    if (lua_type(L, 3) != LUA_TTABLE) {
+        until->max = lfern_size(L, 3, self->max_line);
+        return;
+    }
+    lfern_options(L, 3, names);
+    lua_getfield(L, 3, "max");
+    until->max = lfern_option_size(L, "max", 0, self->max_line);
+    lua_getfield(L, 3, "keep");
+    until->keep = lua_toboolean(L, -1);
+    lua_getfield(L, 3, "timeout");
+    if (!lua_isnil(L, -1))
+        until->deadline = lfern_option_deadline(L, "timeout");
+}
+
+/* What has no delimiter behind it is no answer: it stays. */
+int lstream_read_until(lua_State *L)
+{
+    lstream *self = lstream_self(L);
+    size_t size;
+    const char *delimiter = luaL_checklstring(L, 2, &size);
+    luaL_argcheck(L, size > 0, 2, "a delimiter of one byte or more expected");
+    struct until until;
+    check_until(L, self, &until);
+    fern_bytes bytes;
+    bool plain = lstream_enter(L, __builtin_frame_address(0));
+    int rc = self->stream ? fern_stream_until(self->stream, delimiter, size, until.max,
+                                              until.deadline, &bytes)
+                          : lstream_refuse();
+    if (rc == 1)
+        rc = push(L, self, &bytes, bytes.length - (until.keep ? 0 : size), bytes.length);
+    return finish(L, self, plain, rc);
+}
+
+/* Of the stream, the format and the timeout, which are upvalues. Everything, once
+   there is none, is the end, too. */
+static int next_line(lua_State *L)
+{
+    lua_settop(L, 0);
+    for (int i = 1; i <= 3; i++)
+        lua_pushvalue(L, lua_upvalueindex(i));
+    lstream *self = lua_touserdata(L, 1);
+    struct request request;
+    check_format(L, 2, &request);
+    double deadline = lstream_deadline(L, 3, self);
+    bool plain = lstream_enter(L, __builtin_frame_address(0));
+    int rc = read_one(L, self, &request, deadline);
+    lstream_leave(L, self, plain);
+    if (rc == 0 || (request.format == 'a' && rc == 1 && lua_rawlen(L, -1) == 0))
+        return 0;
+    if (rc == 1)
+        return 1;
+    lfern_fail(L, rc);
+    return luaL_error(L, "%s", lua_tostring(L, -2));
+}
+
+int lstream_lines(lua_State *L)
+{
+    lstream *self = lstream_self(L);
+    struct request request;
+    lua_settop(L, 3);
+    check_format(L, 2, &request);
+    (void)lstream_deadline(L, 3, self);
+    lua_pushcclosure(L, next_line, 3);
+    return 1;
+}
