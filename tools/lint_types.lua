@@ -1,13 +1,14 @@
 -- SPDX-License-Identifier: MIT
 -- Holds types/ to the module: every function of `fern` and of its submodules,
--- and every method of its objects, is described there, and nothing else is; each
--- parameter in a signature has its @param, in order. Needs a built module.
+-- and every method of its objects, is described there, or in the class that theirs
+-- is derived from, and nothing else is; each parameter in a signature has its
+-- @param, in order. Needs a built module.
 local lint = dofile("tools/lint.lua")
 local fault, list = lint.fault, lint.list
 
 -- ---- what types/ says: described["fern.thread:join"] = its place
 
-local described = {}
+local described, base_of = {}, {}
 
 local function check_parameters(place, signature, documented)
    local expected = {}
@@ -24,7 +25,8 @@ local function read_types(path)
    for line in io.lines(path) do
       number = number + 1
       local place = path .. ":" .. number
-      class = line:match("^%-%-%-@class ([%w_.]+)") or class
+      local derived, base = line:match("^%-%-%-@class ([%w_.]+)%s*:?%s*([%w_.]*)")
+      if derived then class, base_of[derived] = derived, base ~= "" and base or nil end
       local variable = line:match("^local ([%w_]+) = {}")
       if variable then classes[variable] = class or fault(place, "a table without a @class") end
       documented[#documented + 1] = line:match("^%-%-%-@param ([%w_.]+)")
@@ -80,10 +82,19 @@ end
 
 for _, path in ipairs(list("types/*.lua")) do read_types(path) end
 look_around()
+-- Where it is described: as its own, or as its base's.
+local function described_as(name)
+   if described[name] then return name end
+   local class, method = name:match("^(.+):(.+)$")
+   return base_of[class] and described_as(base_of[class] .. ":" .. method)
+end
+
+local needed = {}
 for name in pairs(found) do
-   if not described[name] then fault("types/", "%s is not described", name) end
+   local as = described_as(name)
+   if as then needed[as] = true else fault("types/", "%s is not described", name) end
 end
 for name, place in pairs(described) do
-   if not found[name] then fault(place, "there is no %s", name) end
+   if not needed[name] then fault(place, "there is no %s", name) end
 end
 lint.finish("types/ describes all that there is")

@@ -7,7 +7,7 @@ local net = {}
 ---@class fern.net.listener
 local listener = {}
 
----@class fern.net.connection
+---@class fern.net.connection : fern.stream
 local connection = {}
 
 ---Parks. Host "*": all addresses; port 0: any that is free.
@@ -45,22 +45,6 @@ function listener:address() end
 ---@return true
 function listener:close() end
 
----Parks. "l": a line (the default), "L": with its newline, "a": all up to the end,
----a number: so many bytes.
----@param format? "l"|"L"|"a"|integer
----@param timeout? number
----@return string? data
----@return string? message
----@return string? code
-function connection:read(format, timeout) end
-
----Parks. All of these texts and numbers.
----@param ... string|number
----@return true? ok
----@return string? message
----@return string? code
-function connection:write(...) end
-
 ---Our end, in numbers.
 ---@return string? host
 ---@return integer|string port_or_message
@@ -72,9 +56,5 @@ function connection:address() end
 ---@return integer|string port_or_message
 ---@return string? code
 function connection:peer() end
-
----Wakes whoever reads or writes. May be called again.
----@return true
-function connection:close() end
 
 return net
