@@ -499,26 +499,6 @@ FERN_API void fern_timer_name(fern_timer_fn *fn, const char *what);
 FERN_API int fern_offload(void (*fn)(void *job), void *job, void (*drop)(void *job),
                           double deadline);
 
-/* ---- tcp ------------------------------------------------------------ */
-
-/* Parks (host may be a name). A listening socket; host NULL or "*": all
-   addresses, of IPv4 and IPv6; port 0: any. Returns 0 or an error. */
-FERN_API int fern_tcp_listen(const char *host, const char *port, int backlog,
-                             double deadline, fern_io **out);
-
-/* Parks. The next connection, which does not delay small writes (TCP_NODELAY).
-   Returns 0 or an error: -EMFILE leaves it in the queue for a later call. */
-FERN_API int fern_tcp_accept(fern_io *listener, double deadline, fern_io **out);
-
-/* Parks. Connect to the first address of host that answers, one after the
-   other. Returns 0, or why the first did not answer, or an error as above. */
-FERN_API int fern_tcp_connect(const char *host, const char *port, double deadline,
-                              fern_io **out);
-
-/* The local or remote address in numbers: host of at least 64 bytes. What came
-   by IPv4 is told as IPv4. Returns 0, -ENOTCONN, -EAFNOSUPPORT or -errno. */
-FERN_API int fern_tcp_address(const fern_io *io, bool peer, char *host, size_t size, int *port);
-
 /* ---- pool ----------------------------------------------------------- */
 
 /* At most `size` threads at once; 0 is allowed. Slots are handed on to the

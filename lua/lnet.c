@@ -3,6 +3,7 @@
    which stands in a list of the hub's while it is open: the hub's end closes it
    before its io goes. A handle's io is NULL once it is closed; a call that waits
    meanwhile comes back with -EBADF. */
+#include "fern_net.h"
 #include "lfern.h"
 #include "lstream.h"
 
@@ -143,9 +144,9 @@ static double check_timeout(lua_State *L)
 
 static int push_address(lua_State *L, const fern_io *io, bool peer)
 {
-    char host[64];
+    char host[128];
     int port;
-    int rc = io ? fern_tcp_address(io, peer, host, sizeof host, &port) : -EBADF;
+    int rc = io ? fern_socket_address(io, peer, host, sizeof host, &port) : -EBADF;
     if (rc < 0)
         return lfern_fail(L, rc);
     lua_pushstring(L, host);
@@ -155,11 +156,11 @@ static int push_address(lua_State *L, const fern_io *io, bool peer)
 
 static int push_name(lua_State *L, const fern_io *io, const char *type, bool peer)
 {
-    char host[64];
+    char host[128];
     int port;
     if (!io)
         lua_pushfstring(L, "%s (closed)", type);
-    else if (fern_tcp_address(io, peer, host, sizeof host, &port) < 0)
+    else if (fern_socket_address(io, peer, host, sizeof host, &port) < 0)
         lua_pushfstring(L, "%s (broken)", type);
     else
         lua_pushfstring(L, strchr(host, ':') ? "%s ([%s]:%d)" : "%s (%s:%d)", type, host, port);
@@ -214,7 +215,7 @@ static int listener_accept(lua_State *L)
     lstream *connection = lstream_new(L, LCONNECTION);
     fern_io *io = NULL;
     lfern_enter(L);
-    int rc = self->io ? fern_tcp_accept(self->io, deadline, &io) : lstream_refuse();
+    int rc = self->io ? fern_accept(self->io, deadline, &io) : lstream_refuse();
     return finish_connection(L, connection, rc, io);
 }
 
@@ -246,7 +247,7 @@ static int net_listen(lua_State *L)
     handle *self = new_handle(L);
     lfern_enter(L);
     if (rc == 0)
-        rc = fern_tcp_listen(host, port, backlog, FERN_NEVER, &io);
+        rc = fern_tcp_listen(host, port, &(fern_listen_options){ .backlog = backlog }, FERN_NEVER, &io);
     return finish(L, self, handles, rc, io);
 }
 
@@ -259,7 +260,7 @@ static int net_connect(lua_State *L)
     lstream *self = lstream_new(L, LCONNECTION);
     lfern_enter(L);
     if (rc == 0)
-        rc = fern_tcp_connect(host, port, deadline, &io);
+        rc = fern_tcp_connect(host, port, NULL, deadline, &io);
     return finish_connection(L, self, rc, io);
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
    http from C: a server in a green thread, asked by others in the same hub,
    in several hubs, and on the host program's loop. */
-#include "fern.h"
+#include "fern_net.h"
 #include "test.h"
 
 #if __has_include(<ev.h>)
@@ -29,7 +29,7 @@ static int say(void *arg)
     char request[4096];
     fern_io *io;
     for (;;) {
-        int rc = fern_tcp_accept(site->listener, FERN_NEVER, &io);
+        int rc = fern_accept(site->listener, FERN_NEVER, &io);
         if (rc < 0)
             return rc;
         site->accepted++;
@@ -49,8 +49,8 @@ static fern_thread *open_site(struct site *site, const char *answer)
     fern_thread *thread = NULL;
     fern_spawn_options options = { .quiet = true };
     site->answer = answer;
-    CHECK_EQUAL(fern_tcp_listen("127.0.0.1", "0", 100, FERN_NEVER, &site->listener), 0);
-    CHECK_EQUAL(fern_tcp_address(site->listener, false, host, sizeof host, &port), 0);
+    CHECK_EQUAL(fern_tcp_listen("127.0.0.1", "0", NULL, FERN_NEVER, &site->listener), 0);
+    CHECK_EQUAL(fern_socket_address(site->listener, false, host, sizeof host, &port), 0);
     snprintf(site->url, sizeof site->url, "http://127.0.0.1:%d/", port);
     CHECK_EQUAL(fern_spawn(say, site, &options, &thread), 0);
     return thread;

@@ -5,7 +5,7 @@
    own allocations are not among them. */
 #define _GNU_SOURCE
 #include "failing.h"
-#include "fern.h"
+#include "fern_net.h"
 #include "test.h"
 
 #include <dlfcn.h>
@@ -47,7 +47,7 @@ static int serve(void *arg)
     fern_io *io;
     (void)arg;
     for (;;) {
-        int rc = fern_tcp_accept(listener, FERN_NEVER, &io);
+        int rc = fern_accept(listener, FERN_NEVER, &io);
         if (rc == 0)
             answer(io);
         else if (rc != -ENOMEM)
@@ -61,8 +61,8 @@ static fern_thread *open_site(void)
     int port;
     fern_thread *thread = NULL;
     fern_spawn_options options = { .quiet = true };
-    CHECK_EQUAL(fern_tcp_listen("127.0.0.1", "0", 10, FERN_NEVER, &listener), 0);
-    CHECK_EQUAL(fern_tcp_address(listener, false, host, sizeof host, &port), 0);
+    CHECK_EQUAL(fern_tcp_listen("127.0.0.1", "0", NULL, FERN_NEVER, &listener), 0);
+    CHECK_EQUAL(fern_socket_address(listener, false, host, sizeof host, &port), 0);
     snprintf(by_address, sizeof by_address, "http://127.0.0.1:%d/moved", port);
     snprintf(by_name, sizeof by_name, "http://host.test:%d/moved", port);
     CHECK_EQUAL(fern_spawn(serve, NULL, &options, &thread), 0);

@@ -5,7 +5,7 @@
    (under a sanitizer or Valgrind) nothing leaks. libev's own allocations are
    not among them: it ends the process when one fails. */
 #include "failing.h"
-#include "fern.h"
+#include "fern_net.h"
 #include "test.h"
 
 #include <netdb.h>
@@ -444,14 +444,14 @@ static int listen_and_connect(void)
     fern_io *listener = NULL, *there = NULL, *here = NULL;
     char host[64], port[16];
     int number = 0;
-    int rc = fern_tcp_listen("127.0.0.1", "0", 16, FERN_NEVER, &listener);
+    int rc = fern_tcp_listen("127.0.0.1", "0", NULL, FERN_NEVER, &listener);
     if (rc < 0)
         return rc;
-    fern_tcp_address(listener, false, host, sizeof host, &number);
+    fern_socket_address(listener, false, host, sizeof host, &number);
     snprintf(port, sizeof port, "%d", number);
-    rc = fern_tcp_connect("127.0.0.1", port, FERN_NEVER, &there);
+    rc = fern_tcp_connect("127.0.0.1", port, NULL, FERN_NEVER, &there);
     if (rc == 0)
-        rc = fern_tcp_accept(listener, FERN_NEVER, &here);
+        rc = fern_accept(listener, FERN_NEVER, &here);
     if (here)
         fern_io_close(here);
     if (there)

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: MIT
+   fern_net: TCP and Unix sockets: how connections come about. A connection is a
+   fern_io, to be read, written and closed as such, or made a stream of. The rules
+   are those of fern.h: errors are negative errno values, deadlines are those of
+   fern_now(), "Parks" may return what every wait may. */
+#ifndef FERN_NET_H
+#define FERN_NET_H
+
+#include "fern.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- options of sockets ---------------------------------------------- */
+
+/* Values are whole numbers; a switch is 0 or 1. */
+typedef enum fern_socket_option {
+    FERN_NODELAY,               /* small writes go out at once; on, unless said otherwise */
+    FERN_CORK,                  /* small writes wait until it is off again */
+    FERN_KEEPALIVE,             /* a silent peer is asked whether it lives, */
+    FERN_KEEPALIVE_IDLE,        /*   after so many seconds of silence, */
+    FERN_KEEPALIVE_INTERVAL,    /*   every so many seconds, */
+    FERN_KEEPALIVE_COUNT,       /*   so often; then the connection is lost */
+    FERN_USER_TIMEOUT,          /* so are, after so many milliseconds, those who do not
+                                   acknowledge what was written; 0: the system's */
+    FERN_LINGER,                /* -1: closing sends the rest (the default); 0: it drops it,
+                                   and resets; seconds: for so long it sends the rest */
+    FERN_RECEIVE_BUFFER,        /* bytes; the system may give more (Linux: twice) */
+    FERN_SEND_BUFFER,
+    FERN_REUSEPORT,             /* several sockets listen on one port */
+    FERN_V6ONLY,                /* no IPv4 comes in by a socket of IPv6 */
+    FERN_SOCKET_OPTIONS,        /* how many there are */
+} fern_socket_option;
+
+/* Returns 0, -EINVAL for a value out of range, -EBADF, or -errno (-EOPNOTSUPP, for
+   what the socket's family does not have). Never park. */
+FERN_API int fern_socket_set(const fern_io *io, fern_socket_option option, int value);
+FERN_API int fern_socket_get(const fern_io *io, fern_socket_option option, int *value);
+
+/* "nodelay" and so on, static; and back: -EINVAL for what is none. Is it on or off? */
+FERN_API const char *fern_socket_option_name(fern_socket_option option);
+FERN_API int fern_socket_option_find(const char *name);
+FERN_API bool fern_socket_option_switch(fern_socket_option option);
+
+/* Options for a socket to be made, set in this order before it is bound. */
+typedef struct fern_socket_setting {
+    fern_socket_option option;
+    int value;
+} fern_socket_setting;
+
+/* The local or remote address as text, see fern_address_text: 128 bytes are always enough.
+   What came by IPv4 is told as IPv4; most clients of Unix sockets have none: "", port
+   -1. Returns 0, -ENOTCONN, -EAFNOSUPPORT or -errno. */
+FERN_API int fern_socket_address(const fern_io *io, bool peer, char *text, size_t size, int *port);
+
+/* ---- tcp ------------------------------------------------------------- */
+
+typedef struct fern_connect_options {
+    const char *bind_host;      /* connect from that address; NULL: any */
+    const char *bind_port;      /*   and that port; NULL: any */
+    const char *interface;      /* by that network interface only; NULL: any */
+    double stagger;             /* seconds between attempts, see below; 0: 0.25 */
+    const fern_socket_setting *settings;
+    size_t settings_count;
+} fern_connect_options;
+
+/* Parks. Connect to whichever address of host answers first. As RFC 8305 has it: they
+   are tried in the order of the system, the families in turn, the next one when the
+   last one has failed or has not answered for 250 ms, at most 16 at once (then the
+   oldest is given up); the first that stands wins, and the others are closed. The
+   deadline is over all of it, the look-up too. `options` may be NULL.
+   Returns 0; why the first that failed did, though one that says more of this
+   machine than of the peer only if all do; or an error as above. */
+FERN_API int fern_tcp_connect(const char *host, const char *port,
+                              const fern_connect_options *options,
+                              double deadline, fern_io **out);
+
+/* The same for addresses that are known; they stay the caller's. */
+FERN_API int fern_tcp_connect_any(const struct addrinfo *addresses,
+                                  const fern_connect_options *options,
+                                  double deadline, fern_io **out);
+
+typedef struct fern_listen_options {
+    int backlog;                /* connections that wait for accept, about; 0: as many as
+                                   the system lets */
+    const char *interface;      /* as above; of TCP */
+    const fern_socket_setting *settings;        /* connections inherit them */
+    size_t settings_count;
+} fern_listen_options;
+
+/* Parks (host may be a name). A listening socket; host NULL or "*": all addresses,
+   of IPv4 and IPv6 (with FERN_V6ONLY, of IPv6); port 0: any. A port that somebody
+   listens on is -EADDRINUSE, unless all of them have set FERN_REUSEPORT. `options`
+   may be NULL. Returns 0 or an error. */
+FERN_API int fern_tcp_listen(const char *host, const char *port,
+                             const fern_listen_options *options,
+                             double deadline, fern_io **out);
+
+/* Parks. The next connection of a listener, TCP's or Unix's: from the system's queue
+   as long as there are any, so that one wake brings as many as have come. Those not
+   accepted when the listener is closed are the system's to reset. Returns 0 or an error;
+   -EMFILE, -ENFILE and -ENOBUFS leave it in the queue for a later call. */
+FERN_API int fern_accept(fern_io *listener, double deadline, fern_io **out);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
