@@ -282,15 +282,30 @@ int fern_io_open(int fd, fern_io **out)
     return rc < 0 ? rc : new_io(hub, fd, &stat, false, out);
 }
 
-void fern_io_close(fern_io *io)
+void fern_io_at_close(fern_io *io, void (*fn)(void *arg), void *arg)
 {
-    fern_hub *hub = fern_hub_here;
-    if (!hub)
-        return;
+    io->at_close = fn;
+    io->at_close_arg = arg;
+}
+
+/* It may have been closed behind our back: see find_same. */
+static void close_own(fern_hub *hub, fern_io *io)
+{
+    void (*at_close)(void *arg) = io->at_close;
+    void *arg = io->at_close_arg;
     if (io->fd >= 0)
         close(detach(hub, io));
     else
-        fern_io_unref(io);      /* see find_same */
+        fern_io_unref(io);
+    if (at_close)
+        at_close(arg);
+}
+
+void fern_io_close(fern_io *io)
+{
+    fern_hub *hub = fern_hub_here;
+    if (hub)
+        close_own(hub, io);
 }
 
 int fern_io_fd(const fern_io *io)
@@ -313,11 +328,11 @@ void fern_io_close_all(fern_hub *hub)
         fern_io *io = hub->ios[fd];
         if (!io)
             continue;
-        bool foreign = io->foreign;
         io->refs = 1;           /* abandoned threads let go of nothing */
-        detach(hub, io);
-        if (!foreign)
-            close((int)fd);
+        if (io->foreign)
+            detach(hub, io);
+        else
+            close_own(hub, io);
     }
     free(hub->ios);
     hub->ios = NULL;

@@ -25,6 +25,8 @@ struct fern_io {
     ino_t inode;
     fern_list readers, writers; /* one thread each at most */
     fern_watcher *reading, *writing;    /* NULL until first needed */
+    void (*at_close)(void *arg);        /* see fern_io_at_close; or NULL */
+    void *at_close_arg;
 };
 
 /* Undo a refs++, which keeps `io`, and not its descriptor, across a wait. */
@@ -39,6 +41,9 @@ ssize_t fern_io_sendfile(fern_io *io, int file, off_t *offset, size_t size, doub
 /* May park: fern_breathe before input or output of `io`, which another thread
    may close meanwhile: -EBADF. */
 int fern_io_breathe(fern_io *io);
+
+/* Call `fn(arg)` once, right after the descriptor has been closed. Must not park. */
+void fern_io_at_close(fern_io *io, void (*fn)(void *arg), void *arg);
 
 /* The thread that waits for `fd` to become readable or writable, or NULL. */
 fern_thread *fern_io_waiter(const fern_hub *hub, size_t fd, int event);

@@ -85,6 +85,8 @@ typedef struct fern_listen_options {
     int backlog;                /* connections that wait for accept, about; 0: as many as
                                    the system lets */
     const char *interface;      /* as above; of TCP */
+    bool unlink;                /* of Unix: take the place of a socket nobody listens on */
+    int mode;                   /* of Unix: the file's permissions; 0: by the umask */
     const fern_socket_setting *settings;        /* connections inherit them */
     size_t settings_count;
 } fern_listen_options;
@@ -102,6 +104,44 @@ FERN_API int fern_tcp_listen(const char *host, const char *port,
    accepted when the listener is closed are the system's to reset. Returns 0 or an error;
    -EMFILE, -ENFILE and -ENOBUFS leave it in the queue for a later call. */
 FERN_API int fern_accept(fern_io *listener, double deadline, fern_io **out);
+
+/* ---- unix ------------------------------------------------------------ */
+
+/* Paths of at most 107 bytes, or "@name" for a name that has no file (an abstract one);
+   listening on "@" alone: any such name that is free. */
+
+/* A listener at `path`: 0; -EADDRINUSE if there is anything already, but see
+   options->unlink; -EINVAL for an empty path or a long one; or -errno. Its file is removed when the
+   listener is closed, by the process that made it, if it is still the same file.
+   Never parks. */
+FERN_API int fern_unix_listen(const char *path, const fern_listen_options *options,
+                              fern_io **out);
+
+/* Parks, as long as the listener's queue is full. Returns 0, -ENOENT, -ECONNREFUSED
+   (nobody listens), or -EINVAL, or an error as above. */
+FERN_API int fern_unix_connect(const char *path, double deadline, fern_io **out);
+
+/* Two that are connected to one another. Returns 0, -ENOMEM or -errno. */
+FERN_API int fern_unix_pair(fern_io *out[2]);
+
+/* Who connected, or who listens: as the system saw it then. Returns 0 or -errno. */
+typedef struct fern_credentials {
+    pid_t pid;
+    uid_t uid;
+    gid_t gid;
+} fern_credentials;
+FERN_API int fern_unix_peer(const fern_io *io, fern_credentials *out);
+
+/* Parks. As fern_io_write, but for `fd`, which arrives along with the first byte (there
+   has to be one); it stays open here. A count (fd went with it), or an error. */
+FERN_API ssize_t fern_unix_send(fern_io *io, const void *data, size_t size, int fd,
+                                double deadline);
+
+/* Parks. As fern_io_read, and the descriptors that came with these bytes: they are the
+   caller's, not inherited by programs that are started. *count is how many fds
+   there are room for, and then how many came; more are closed. */
+FERN_API ssize_t fern_unix_receive(fern_io *io, void *buffer, size_t size, int *fds,
+                                   size_t *count, double deadline);
 
 #ifdef __cplusplus
 }
