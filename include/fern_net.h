@@ -143,6 +143,22 @@ FERN_API ssize_t fern_unix_send(fern_io *io, const void *data, size_t size, int 
 FERN_API ssize_t fern_unix_receive(fern_io *io, void *buffer, size_t size, int *fds,
                                    size_t *count, double deadline);
 
+/* ---- inherited sockets ------------------------------------------------ */
+
+/* What the process was started with (LISTEN_FDS, LISTEN_PID, LISTEN_FDNAMES, as by
+   systemd): makes *out an array to be freed, takes the variables away, so that no
+   child takes them for its own, and sees to it that programs which are started
+   do not inherit the descriptors. Returns how many (then *out is set), 0, -ENOMEM,
+   or -EINVAL if the variables make no sense. Never parks. */
+typedef struct fern_inherited {
+    int fd;                     /* the caller's; also if it is no listener */
+    const char *name;           /* "" if it has none; lives as long as the array */
+} fern_inherited;
+FERN_API int fern_inherited_take(fern_inherited **out);
+
+/* Is it a socket that listens, for connections? */
+FERN_API bool fern_listens(int fd);
+
 #ifdef __cplusplus
 }
 #endif
