@@ -138,6 +138,11 @@ int fern_pool_waitall(fern_pool *pool, double deadline)
     return fern_wait(&pool->idlers, &all, pool, deadline);
 }
 
+int fern_pool_waitall_through(fern_pool *pool)
+{
+    return idle(pool) ? 0 : fern_wait_through(&pool->idlers, &all, pool);
+}
+
 bool fern_pool_runs_inline(const fern_pool *pool)
 {
     return fern_pool_free(pool) == 0 && fern_pool_inside(pool);

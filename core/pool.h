@@ -20,6 +20,10 @@ struct fern_pool {
 /* Parks, unless a slot is free. As fern_pool_acquire, which breathes first. */
 int fern_pool_take(fern_pool *pool, double deadline);
 
+/* Parks. As fern_pool_waitall, not from one of its own threads, whatever interrupts
+   the caller: see fern_wait_through. */
+int fern_pool_waitall_through(fern_pool *pool);
+
 /* Would a spawn run inline: is the pool full, and the caller one of its own? */
 bool fern_pool_runs_inline(const fern_pool *pool);
 

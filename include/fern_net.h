@@ -159,6 +159,67 @@ FERN_API int fern_inherited_take(fern_inherited **out);
 /* Is it a socket that listens, for connections? */
 FERN_API bool fern_listens(int fd);
 
+/* ---- server ----------------------------------------------------------- */
+
+/* A thread a connection, at most `max` at once (0: none, ever). The accept loop is a
+   thread's that calls fern_server_run, or one of your own made of the calls below.
+   It lives until it is unreferenced and no thread of it is left. Returns 0 or -ENOMEM. */
+typedef struct fern_server fern_server;
+FERN_API int fern_server_new(size_t max, fern_server **out);
+FERN_API fern_server *fern_server_ref(fern_server *server);
+FERN_API void fern_server_unref(fern_server *server);
+
+/* Called in a thread of its own with *connection, which is closed when it returns,
+   unless it has set it to NULL: then it is somebody else's. May park. A negative
+   result makes the thread failed: the hub's on_error hears of it. */
+typedef int fern_server_handler(fern_io **connection, void *arg);
+
+/* Parks. Accept from `listener`, which is closed in every case, and call the handler for
+   each connection, until the server is stopped: 0, and no thread of it is left.
+   Out of descriptors or memory, it tries again after 10 ms, then 20, and so on to
+   1 s. When the caller is interrupted, the handlers are killed, and it returns as soon as
+   they have ended; on an error of the listener's (-EBADF...) once they have all
+   returned. -EBUSY if it has been run before. */
+FERN_API int fern_server_run(fern_server *server, fern_io *listener,
+                             fern_server_handler *handler, void *arg);
+
+/* Parks, but not for a thread of the server's own: that returns at once. No more is
+   accepted; who is connected may stay until `deadline`, and is killed then. Called
+   again it may bring the deadline forward, never put it off. Wait until all have
+   ended: 0, also when none has ever run, or an error as above (they end all
+   the same). */
+FERN_API int fern_server_stop(fern_server *server, double deadline);
+
+/* For an accept loop of your own:
+
+       int rc = 0;
+       while ((rc = fern_server_room(server, rc)) == 0) {
+           rc = fern_accept(listener, FERN_NEVER, &io);
+           if (rc == 0)
+               rc = fern_server_spawn(server, body, arg, &options, NULL);
+           ... io is still ours after an error
+       }
+       fern_io_close(listener);
+       rc = fern_server_end(server, rc);
+
+   Whoever stops the server has to end that accept: by closing the listener before.
+   room: Parks. Wait until there is room, given what the last round came to: out of
+   something, it waits as said above; other errors are returned, -EPIPE once the server
+   is stopped, -EBUSY if another thread runs it or has. spawn: as fern_spawn, once
+   after each room. end: Parks. Returns as fern_server_run. */
+FERN_API int fern_server_room(fern_server *server, int rc);
+FERN_API int fern_server_spawn(fern_server *server, fern_body *body, void *arg,
+                               const fern_spawn_options *options, fern_thread **out);
+FERN_API int fern_server_end(fern_server *server, int rc);
+
+typedef struct fern_server_stats {
+    size_t max, connections;    /* allowed, there */
+    uint64_t accepted;
+    uint64_t short_of;          /* times it was out of descriptors or memory */
+    bool running, stopped;      /* is it being run; has it been told to stop */
+} fern_server_stats;
+FERN_API void fern_server_inspect(const fern_server *server, fern_server_stats *stats);
+
 #ifdef __cplusplus
 }
 #endif
