@@ -30,6 +30,11 @@ static int advance(struct iovec **parts, int count, size_t done)
     return count;
 }
 
+static int flush(fern_stream *stream, double deadline)
+{
+    return stream->kind->flush ? stream->kind->flush(stream->object, deadline) : 0;
+}
+
 /* Within a call that writes. */
 static int write_all(fern_stream *stream, struct iovec *parts, int count, double deadline,
                      size_t *done)
@@ -46,7 +51,7 @@ static int write_all(fern_stream *stream, struct iovec *parts, int count, double
             return -EBADF;
         count = advance(&parts, count, (size_t)put);
     }
-    return 0;
+    return flush(stream, deadline);
 }
 
 int fern_stream_writev(fern_stream *stream, struct iovec *parts, int count, double deadline,

@@ -31,6 +31,9 @@ typedef struct fern_stream_kind {
     ssize_t (*read)(void *object, void *buffer, size_t size, double deadline);
     /* Parks. Write some of the parts (at least one byte): a count or an error. */
     ssize_t (*write)(void *object, const struct iovec *parts, int count, double deadline);
+    /* Parks. What write has taken and not sent yet goes out; called at the end of
+       every call that writes. NULL: write sends what it takes. */
+    int (*flush)(void *object, double deadline);
     /* Parks, if it has to say good-bye. No more comes in (FERN_READ), goes out
        (FERN_WRITE), or both, or'ed: 0 or an error. NULL: -ENOTSUP. */
     int (*shutdown)(void *object, int directions, double deadline);
@@ -114,7 +117,8 @@ FERN_API ssize_t fern_stream_read(fern_stream *stream, void *buffer, size_t size
 /* ---- writing --------------------------------------------------------- */
 
 /* Parks. All of it. Returns 0 or an error; *written, if not NULL, has how many
-   bytes went out, in either case. `parts` may be changed on the way. */
+   bytes went out, or will do so before any others, in either case. `parts` may be
+   changed on the way. */
 FERN_API int fern_stream_write(fern_stream *stream, const void *data, size_t size,
                                double deadline, size_t *written);
 FERN_API int fern_stream_writev(fern_stream *stream, struct iovec *parts, int count,
