@@ -49,7 +49,10 @@ LIBEV_LIBS   := $(addprefix -L,$(LIBEV_LIBDIR)) -lev -lm
 HTTP        = $(if $(call ask,pkg-config --exists libcurl && echo yes),yes,no)
 CURL_CFLAGS = $(call ask,pkg-config --cflags libcurl)
 CURL_LIBS   = $(call ask,pkg-config --libs libcurl)
-TEST_LIBS   = $(LIBEV_LIBS) $(if $(HTTP_C),$(CURL_LIBS))
+TLS         = $(if $(call ask,pkg-config --atleast-version=3.0 openssl && echo yes),yes,no)
+SSL_CFLAGS  = $(call ask,pkg-config --cflags openssl)
+SSL_LIBS    = $(call ask,pkg-config --libs openssl)
+TEST_LIBS   = $(LIBEV_LIBS) $(if $(HTTP_C),$(CURL_LIBS)) $(if $(TLS_C),$(SSL_LIBS))
 
 # -- Flags
 FLAGS_asan   := -fsanitize=address,undefined -fno-sanitize-recover=undefined
@@ -81,22 +84,28 @@ MODULE_LDFLAGS = -shared -Wl,-z,nodelete -Wl,-z,now -Wl,-Bsymbolic
 
 # -- What is built from what
 O := $(BUILD)/obj
-CORE_C   := $(filter-out core/http%,$(wildcard core/*.c))
+CORE_C   := $(filter-out core/http% core/tls%,$(wildcard core/*.c))
 CORE_S   := $(if $(filter asm,$(SWITCH)),core/context_$(ARCH).S)
-LUA_C    := $(filter-out lua/lhttp%,$(wildcard lua/*.c))
+LUA_C    := $(filter-out lua/lhttp% lua/ltls%,$(wildcard lua/*.c))
 HTTP_C   := $(if $(filter yes,$(HTTP)),$(wildcard core/http*.c lua/lhttp*.c))
+TLS_C    := $(if $(filter yes,$(TLS)),$(wildcard core/tls*.c lua/ltls*.c))
+# Sources, tests and benchmarks of what is left out
+WITHOUT  := $(if $(HTTP_C),,bench/fetch.c spec/core/test_http% spec/embed/test_http%) \
+            $(if $(TLS_C),,bench/tls% spec/core/test_tls% spec/embed/test_tls%)
 LUA_SRC  := $(sort $(shell find lua/fern -name '*.lua' 2>/dev/null))
 
 objects   = $(patsubst %,$(O)/%.o,$(basename $(1)))
 CORE_O   := $(call objects,$(CORE_C) $(CORE_S))
 HTTP_O   := $(call objects,$(HTTP_C))
-BENCH_C  := $(filter-out $(if $(HTTP_C),,bench/fetch.c),$(wildcard bench/*.c))
-TEST_C   := $(filter-out $(if $(HTTP_C),,spec/core/test_http%),$(wildcard spec/core/test_*.c))
+TLS_O    := $(call objects,$(TLS_C))
+BENCH_C  := $(filter-out $(WITHOUT),$(wildcard bench/*.c))
+TEST_C   := $(filter-out $(WITHOUT),$(wildcard spec/core/test_*.c))
 # Tests of the core and the bindings in a program: not without a liblua
-EMBED_C  := $(if $(LUA_LIBS),$(filter-out $(if $(HTTP_C),,spec/embed/test_http%),$(wildcard spec/embed/test_*.c)))
-EMBED_O  := $(call objects,spec/embed/failing.c $(LUA_C) $(filter lua/%,$(HTTP_C)))
+EMBED_C  := $(if $(LUA_LIBS),$(filter-out $(WITHOUT),$(wildcard spec/embed/test_*.c)))
+EMBED_O  := $(call objects,spec/embed/failing.c $(LUA_C) $(filter lua/%,$(HTTP_C) $(TLS_C)))
 TEST_O   := $(call objects,$(TEST_C) $(EMBED_C) $(BENCH_C))
-MODULES  := $(BUILD)/lib/fern/core.so $(if $(HTTP_C),$(BUILD)/lib/fern/http/core.so)
+MODULES  := $(BUILD)/lib/fern/core.so $(if $(HTTP_C),$(BUILD)/lib/fern/http/core.so) \
+            $(if $(TLS_C),$(BUILD)/lib/fern/tls/core.so)
 EMBEDS   := $(patsubst spec/embed/%.c,$(BUILD)/test/%,$(EMBED_C))
 PROGRAMS := $(patsubst spec/core/%.c,$(BUILD)/test/%,$(TEST_C)) $(EMBEDS)
 BENCHES  := $(patsubst bench/%.c,$(BUILD)/bench/%,$(BENCH_C))
@@ -161,7 +170,7 @@ stress:  ## all tests while it switches, collects and fails wherever that is all
 test-aarch64:  ## the C tests, cross-compiled, under qemu-user
 	$(setup) aarch64
 	@tools/sysroot_aarch64 $(BUILD)/aarch64
-	$(again) BUILD=$(BUILD)/aarch64 FLAVOUR=aarch64 CC=aarch64-linux-gnu-gcc HTTP=no TEST_SECONDS=300 \
+	$(again) BUILD=$(BUILD)/aarch64 FLAVOUR=aarch64 CC=aarch64-linux-gnu-gcc HTTP=no TLS=no TEST_SECONDS=300 \
 	    LIBEV_LIBDIR=$(BUILD)/aarch64/sysroot/usr/lib/aarch64-linux-gnu run-core
 
 bench:  ## measure; prints a table and writes build/bench.json
@@ -186,7 +195,7 @@ run-lint: all
 	@luacheck --quiet --no-color $(wildcard lua spec examples bench tools)
 	$(again) $(addprefix strict-,$(STRICT_CC))
 	@$(lint_env) tools/lint_code
-lint_env = CC='$(CC)' JOBS=$(JOBS) CPPFLAGS='$(CPPFLAGS) $(LUA_CFLAGS) $(LIBEV_CFLAGS) $(CURL_CFLAGS)'
+lint_env = CC='$(CC)' JOBS=$(JOBS) CPPFLAGS='$(CPPFLAGS) $(LUA_CFLAGS) $(LIBEV_CFLAGS) $(CURL_CFLAGS) $(SSL_CFLAGS)'
 # gcc warns of some things only when it optimizes; clang does not
 strict-clang: faster = CFLAGS=-O0
 strict-%:
@@ -200,8 +209,8 @@ install: all  ## into PREFIX (LUADIR, LIBDIR, INCDIR; DESTDIR goes before them)
 uninstall:  ## take away what install put there, and nothing else
 	@cd '$(DESTDIR)$(LUADIR)' 2>/dev/null && rm -f $(LUA_SRC:lua/%=%) && \
 	    { rmdir -p --ignore-fail-on-non-empty $(sort $(patsubst %/,%,$(dir $(LUA_SRC:lua/%=%)))) 2>/dev/null || :; } || :
-	@cd '$(DESTDIR)$(LIBDIR)' 2>/dev/null && rm -f fern/core.so fern/http/core.so && \
-	    { rmdir --ignore-fail-on-non-empty fern/http fern 2>/dev/null || :; } || :
+	@cd '$(DESTDIR)$(LIBDIR)' 2>/dev/null && rm -f fern/core.so fern/http/core.so fern/tls/core.so && \
+	    { rmdir --ignore-fail-on-non-empty fern/http fern/tls fern 2>/dev/null || :; } || :
 	@rm -f '$(DESTDIR)$(INCDIR)/fern.h'
 
 env:  ## print what makes `lua5.4` find this build: eval "$(make -s env)"
@@ -223,6 +232,9 @@ left-out:
 ifneq ($(HTTP),yes)
 	@echo 'fern: fern.http is left out: no libcurl here (Debian: libcurl4-openssl-dev)'
 endif
+ifneq ($(TLS),yes)
+	@echo 'fern: fern.tls is left out: no OpenSSL 3 here (Debian: libssl-dev)'
+endif
 
 # What objects are made with: written anew, and they with it, when it changes
 $(O)/flags: flags = $(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) $(LTO) $(FLAGS_lua_$(FLAVOUR)) $(LUA_CFLAGS) $(LIBEV_CFLAGS) $(LDFLAGS)
@@ -234,6 +246,7 @@ $(O)/flags: FORCE
 compile = @mkdir -p $(@D) && echo '  $(1)  $<' && $(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) $(2) -c -o $@ $<
 
 $(O)/core/http%.o:  EXTRA = $(CURL_CFLAGS)
+$(O)/core/tls%.o:   EXTRA = $(SSL_CFLAGS)
 $(O)/core/loop.o:   EXTRA = $(LIBEV_CFLAGS)
 $(O)/core/%.o: core/%.c $(O)/flags
 	$(call compile,CC ,$(LTO) $(EXTRA))
@@ -244,11 +257,11 @@ $(O)/lua/%.o: lua/%.c $(O)/flags
 	$(call compile,CC ,$(LTO) $(FLAGS_lua_$(FLAVOUR)) $(LUA_CFLAGS))
 # Default visibility: a sanitizer's runtime looks for hooks in a test by name
 $(O)/spec/core/%.o: spec/core/%.c $(O)/flags
-	$(call compile,CC ,-Icore -fvisibility=default)
+	$(call compile,CC ,-Icore $(SSL_CFLAGS) -fvisibility=default)
 $(O)/spec/embed/%.o: spec/embed/%.c $(O)/flags
-	$(call compile,CC ,-Icore -Ilua -Ispec/core $(LUA_CFLAGS) $(LIBEV_CFLAGS) $(if $(HTTP_C),-DWITH_HTTP) -fvisibility=default)
+	$(call compile,CC ,-Icore -Ilua -Ispec/core $(LUA_CFLAGS) $(LIBEV_CFLAGS) $(SSL_CFLAGS) $(if $(HTTP_C),-DWITH_HTTP) $(if $(TLS_C),-DWITH_TLS) -fvisibility=default)
 $(O)/bench/%.o: bench/%.c $(O)/flags
-	$(call compile,CC ,-Icore $(LIBEV_CFLAGS) $(CURL_CFLAGS))
+	$(call compile,CC ,-Icore $(LIBEV_CFLAGS) $(CURL_CFLAGS) $(SSL_CFLAGS))
 
 link = @mkdir -p $(@D) && echo '  LD   $@' && $(CC) $(ALL_CFLAGS) $(LDFLAGS) $(1) -o $@
 link_module = $(call link,$(LTO) $(MODULE_LDFLAGS))
@@ -257,18 +270,20 @@ link_program = $(call link,$(if $(LTO),-fno-lto))
 $(BUILD)/lib/fern/core.so: $(CORE_O) $(call objects,$(LUA_C))
 	$(link_module) $^ $(LIBEV_LIBS)
 
-# One copy of the runtime in a process: this module takes its from the other.
+# One copy of the runtime in a process: these modules take theirs from the other.
 # An RPATH of the old kind, which LD_LIBRARY_PATH does not come before.
+upon_core = -L$(BUILD)/lib/fern -l:core.so -Wl,--disable-new-dtags '-Wl,-rpath,$$ORIGIN/..'
 $(BUILD)/lib/fern/http/core.so: $(HTTP_O) $(BUILD)/lib/fern/core.so
-	$(link_module) $(HTTP_O) -L$(BUILD)/lib/fern -l:core.so \
-	    -Wl,--disable-new-dtags '-Wl,-rpath,$$ORIGIN/..' $(CURL_LIBS)
+	$(link_module) $(HTTP_O) $(upon_core) $(CURL_LIBS)
+$(BUILD)/lib/fern/tls/core.so: $(TLS_O) $(BUILD)/lib/fern/core.so
+	$(link_module) $(TLS_O) $(upon_core) $(SSL_LIBS)
 
 # For specs: the system calls that Lua lacks
 $(BUILD)/spec/%.so: spec/support/%.c $(O)/flags
 	$(link) -shared -fvisibility=default $(LUA_CFLAGS) $<
 
 # Of an archive the linker takes what a test needs: curl only for HTTP's
-$(O)/core.a: $(CORE_O) $(filter $(O)/core/%,$(HTTP_O))
+$(O)/core.a: $(CORE_O) $(filter $(O)/core/%,$(HTTP_O) $(TLS_O))
 	@rm -f $@ && $(AR) rc $@ $^
 $(BUILD)/test/%: $(O)/spec/core/%.o $(O)/core.a
 	$(link_program) $^ -Wl,--as-needed $(TEST_LIBS)
@@ -283,4 +298,4 @@ $(BUILD)/lua/fern: FORCE
 	@mkdir -p $(@D) && ln -sfn '$(CURDIR)/lua/fern' $@
 
 .SECONDARY: $(TEST_O) $(EMBED_O)
--include $(patsubst %.o,%.d,$(CORE_O) $(HTTP_O) $(TEST_O) $(EMBED_O))
+-include $(patsubst %.o,%.d,$(CORE_O) $(HTTP_O) $(TLS_O) $(TEST_O) $(EMBED_O))

@@ -4,7 +4,8 @@
 --   core/   includes what its line in layers.txt names, and never says "lua"
 --   lua/    includes what is in include/, Lua's headers and its own; no core header
 -- and some things may stand in one place only: libev in core/loop.c, OS
--- threads in core/offload.c, libcurl in core/http.c, registers in core/context*.
+-- threads in core/offload.c, libcurl in core/http.c, OpenSSL in core/tls*.c, registers in
+-- core/context*.
 local lint = dofile("tools/lint.lua")
 local fault, list = lint.fault, lint.list
 
@@ -64,6 +65,7 @@ local only = {
    {"#%s*include%s*[<\"]ev%.h", "^core/loop%.c$", "libev"},
    {"#%s*include%s*[<\"]libev/", "^core/loop%.c$", "libev"},
    {"#%s*include%s*<curl/", "^core/http[%w_]*%.[ch]$", "libcurl"},
+   {"#%s*include%s*<openssl/", "^core/tls[%w_]*%.[ch]$", "OpenSSL"},
    {"pthread_create%s*%(", "^core/offload%.c$", "starting OS threads"},
    {"%f[%w_]thrd_create%s*%(", "^core/offload%.c$", "starting OS threads"},
    {"%f[%w_]_*asm_*%s+volatile", "^core/context", "assembly"},

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: MIT
+   tls: a stream whose bytes go through OpenSSL on their way to another one. No call
+   of OpenSSL ever waits: it reads from what the stream below has just shown, and
+   writes to a buffer. Between such calls the thread parks, in the stream below,
+   until there is more, or until the buffer is sent; so any number of threads may use
+   one connection, as long as one reads and one writes at a time. */
+#ifndef FERN_TLS_CORE_H
+#define FERN_TLS_CORE_H
+
+#include "fern_tls.h"
+#include "list.h"
+
+#include <openssl/ssl.h>
+
+typedef struct fern_tls_names fern_tls_names;
+
+struct fern_tls_context {
+    unsigned refs;
+    SSL_CTX *ctx;               /* for new handshakes; running ones have their own */
+    bool server;
+    bool verifies;
+    double handshake_timeout;
+    fern_tls_choose_fn *choose;
+    void *arg;
+    void (*drop)(void *arg);
+    fern_tls_names *names;      /* other contexts, by name */
+    fern_list sessions;         /* the one used last comes first */
+    size_t session_count, session_max;
+    unsigned char id[16];       /* sessions of other contexts are not for this one */
+};
+
+typedef struct fern_tls_buffer {
+    char *data;
+    size_t start, end, size;    /* [start, end) is to be sent */
+} fern_tls_buffer;
+
+typedef struct fern_tls {
+    unsigned refs;              /* the stream, and handshakes */
+    fern_stream *lower;         /* NULL once closed */
+    SSL *ssl;
+    fern_tls_context *context;
+    fern_bytes in;              /* what `lower` shows, while OpenSSL is called */
+    size_t used;                /* of it, or of what it will show next */
+    fern_tls_buffer out;        /* OpenSSL writes here; */
+    fern_tls_buffer going;      /*   one thread sends from here */
+    fern_semaphore shaking, receiving, sending;     /* one thread each */
+    bool shaken;
+    bool chosen, refused;       /* which context serves this client; none does */
+    bool ended;                 /* the peer has said good-bye */
+    bool left;                  /* we have */
+    bool truncated;
+    bool starved;               /* no memory for what OpenSSL had to write */
+    int want;
+    int failure;                /* told again from now on */
+    double until;               /* of the handshake */
+    char *host;                 /* for words; NULL: none */
+    char *asked;                /* the name that a client has asked for, or NULL */
+    char *session;              /* the key of its sessions; NULL: none are kept */
+    char *error;
+} fern_tls;
+
+/* ---- errors (tls_error.c) ---- */
+
+/* What OpenSSL has just refused, in words; its queue is empty then. Returns
+   FERN_ETLS, -ENOMEM, or the system's error. */
+int fern_tls_explain(char *text, size_t size);
+
+/* The connection has failed for good, for OpenSSL's reasons, or with these words.
+   Returns the error. */
+int fern_tls_fail(fern_tls *self);
+int fern_tls_fail_with(fern_tls *self, int rc, const char *words);
+
+/* ---- between OpenSSL and the stream below (tls_bio.c) ---- */
+
+int fern_tls_attach(fern_tls *self);    /* 0 or -ENOMEM */
+
+/* Room for `size` bytes of plain text, so that OpenSSL cannot lack it. 0 or -ENOMEM. */
+int fern_tls_reserve(fern_tls *self, size_t size);
+
+/* Parks. More to read: 1; 0 at the end; or an error. */
+int fern_tls_receive(fern_tls *self, double deadline);
+
+/* What OpenSSL has used is taken from the stream below: after every call of it that
+   may read, before anything parks. */
+void fern_tls_used(fern_tls *self);
+
+/* Parks, if there is anything to send. */
+int fern_tls_flush(fern_tls *self, double deadline);
+
+/* The same without waiting; what does not go stays. */
+int fern_tls_try_flush(fern_tls *self);
+
+/* To a socket that takes it at once; never parks. */
+void fern_tls_push_out(fern_tls *self);
+
+void fern_tls_buffer_free(fern_tls_buffer *buffer);
+
+/* ---- handshake (tls_handshake.c) ---- */
+
+/* Parks. 0 once it has been made. */
+int fern_tls_shake(fern_tls *self, double deadline);
+
+/* ---- server names (tls_name.c) ---- */
+
+/* For OpenSSL: a client's first message has come. */
+int fern_tls_on_hello(SSL *ssl, int *alert, void *arg);
+
+/* Parks, perhaps. Set the context that it asks for. */
+int fern_tls_choose(fern_tls *self, double deadline);
+void fern_tls_names_free(fern_tls_names *names);
+
+/* ---- sessions of clients (tls_session.c) ---- */
+
+int fern_tls_on_session(SSL *ssl, SSL_SESSION *session);
+void fern_tls_resume(fern_tls *self);
+void fern_tls_forget_sessions(fern_tls_context *context);
+
+/* ---- an SSL_CTX of options (tls_build.c) ---- */
+
+/* Any OS thread. 0 and *out, or an error and words. */
+int fern_tls_build(const fern_tls_options *options, SSL_CTX **out, char *words, size_t size);
+
+/* The one of the stream, which is of TLS. */
+fern_tls *fern_tls_of(const fern_stream *stream);
+
+#endif

@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: MIT
+   fern_tls: TLS over any stream, by OpenSSL; in a library of its own, which needs
+   that. A TLS stream is a fern_stream like others, and the rules are those of
+   fern_stream.h. Bytes that the stream below has in its buffer are not lost:
+   TLS may begin in the middle of a conversation.
+
+   The handshake is made by the first call that reads or writes, in whatever thread,
+   or by fern_tls_handshake; a call that is interrupted in it leaves it for the next
+   one. What TLS refuses is FERN_ETLS; fern_tls_error has the words. A peer that says
+   good-bye is an end (0); one that just leaves is FERN_ETLS: what came may have
+   been cut off by somebody else. It may not renegotiate. */
+#ifndef FERN_TLS_H
+#define FERN_TLS_H
+
+#include "fern_stream.h"
+
+#include <time.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct ssl_st;
+struct ssl_ctx_st;
+
+typedef struct fern_tls_context fern_tls_context;
+
+enum { FERN_TLS_ERROR_SIZE = 256 };
+
+/* ---- contexts -------------------------------------------------------- */
+
+typedef enum fern_tls_verify {
+    FERN_TLS_VERIFY_DEFAULT,    /* a client: PEER; a server: NONE */
+    FERN_TLS_VERIFY_NONE,
+    FERN_TLS_VERIFY_PEER,       /* a client: the server's certificate, and that it is
+                                   for the host; a server: that of a client that has one */
+    FERN_TLS_VERIFY_REQUIRE,    /* a server: of every client */
+} fern_tls_verify;
+
+enum {
+    FERN_TLS_1_0 = 0x301,
+    FERN_TLS_1_1 = 0x302,
+    FERN_TLS_1_2 = 0x303,
+    FERN_TLS_1_3 = 0x304,
+};
+
+/* Parks, perhaps. Which context is to serve the client that asks for `name` (NULL:
+   for none)? 0 with a reference in *out, or with NULL for the one that it came to; or
+   an error, which ends the handshake; FERN_ETLS: it serves no such name. */
+typedef int fern_tls_choose_fn(void *arg, const char *name, double deadline,
+                               fern_tls_context **out);
+
+/* Certificates, keys and parameters are names of files in PEM, or the PEM itself,
+   which is known by its "-----BEGIN". */
+typedef struct fern_tls_options {
+    bool server;
+    fern_tls_verify verify;
+    int depth;                  /* of chains of certificates; 0: OpenSSL's limit */
+    const char *ca;             /* certificates to trust */
+    const char *ca_path;        /* a folder of them, hashed by OpenSSL's rehash; with
+                                   neither of the two: the system's */
+    const char *certificate;    /* ours, followed by those that lead to a CA */
+    const char *key;            /* its key; NULL: in the same file */
+    const char *password;       /* of the key; NULL: it has none */
+    const char *ciphers;        /* up to TLS 1.2, as OpenSSL writes them; NULL: its own */
+    const char *ciphersuites;   /* of TLS 1.3 */
+    const char *curves;
+    const char *dh;             /* parameters; NULL: as fits the key */
+    int min_version;            /* 0: TLS 1.2 */
+    int max_version;            /* 0: the newest there is */
+    uint64_t options;           /* SSL_OP_..., or'ed to ours */
+    const char *const *alpn;    /* protocols, the best first, then NULL; or NULL */
+    double handshake_timeout;   /* seconds from the wrap on; 0: a server 10, a client
+                                   has no more than its calls' deadlines */
+    size_t sessions;            /* of so many hosts a client keeps one; 0: 128 */
+    bool no_sessions;           /* no session is ever resumed */
+    fern_tls_choose_fn *choose; /* NULL: see fern_tls_context_add */
+    void *arg;                  /* of choose; */
+    void (*drop)(void *arg);    /*   called once when it is needed no more, or NULL */
+    char *error;                /* FERN_TLS_ERROR_SIZE bytes for the words, or NULL */
+} fern_tls_options;
+
+/* Parks. What streams are made with; files are read on an OS thread. Returns 0,
+   FERN_ETLS (what is wrong with them), -ENOENT and the like, -EINVAL (a server
+   without certificate and without choose), -ENOMEM, or an error as above; then `drop`
+   is not called. */
+FERN_API int fern_tls_context_new(const fern_tls_options *options, double deadline,
+                                  fern_tls_context **out);
+FERN_API fern_tls_context *fern_tls_context_ref(fern_tls_context *context);
+FERN_API void fern_tls_context_unref(fern_tls_context *context);
+
+/* Parks. New handshakes are made with these options, those that have begun and
+   connections go on as they are; on an error nothing changes. `server`, choose, arg
+   and drop stay what they were. Sessions live on if nobody is verified. */
+FERN_API int fern_tls_context_reload(fern_tls_context *context, const fern_tls_options *options,
+                                     double deadline);
+
+/* A server: clients that ask for `name` ("a.test", or "*.a.test" for all with one
+   more label) are served by `other`, which is referenced; NULL: by `context` again.
+   0 or -ENOMEM. */
+FERN_API int fern_tls_context_add(fern_tls_context *context, const char *name,
+                                  fern_tls_context *other);
+FERN_API bool fern_tls_context_server(const fern_tls_context *context);
+
+/* OpenSSL's, borrowed, until the next reload: for what is not here. */
+FERN_API struct ssl_ctx_st *fern_tls_context_native(const fern_tls_context *context);
+
+/* The bits of the option that OpenSSL calls SSL_OP_`name` ("no_ticket"); false: it
+   has none. */
+FERN_API bool fern_tls_option(const char *name, uint64_t *bits);
+
+/* ---- streams --------------------------------------------------------- */
+
+typedef struct fern_tls_peer {
+    const char *host;           /* who a client wants: a name or an address in numbers,
+                                   which the certificate must be for */
+    const char *server_name;    /* to ask for (SNI); NULL: host, if that is a name; "": none */
+    const char *session;        /* whose sessions are whose; NULL: the host's */
+    bool any_host;              /* the certificate may be for any */
+} fern_tls_peer;
+
+/* A TLS stream over `lower`, which it owns on success, and closes. Never parks.
+   `peer` may be NULL for a server. Returns 0, -EINVAL (a client that verifies
+   and has no host), FERN_ETLS or -ENOMEM. */
+FERN_API int fern_tls_wrap(fern_stream *lower, fern_tls_context *context,
+                           const fern_tls_peer *peer, fern_stream **out);
+
+/* Parks. Make the handshake, if it has not been made. */
+FERN_API int fern_tls_handshake(fern_stream *stream, double deadline);
+
+/* Is it one? All of the following wants one. */
+FERN_API bool fern_tls_is(const fern_stream *stream);
+
+/* The words for the last FERN_ETLS; "" if there was none. The stream's. */
+FERN_API const char *fern_tls_error(const fern_stream *stream);
+
+/* Did the peer leave without a good-bye? */
+FERN_API bool fern_tls_truncated(const fern_stream *stream);
+
+/* Has the handshake been made? What follows is told from then on; before, NULL, 0 or
+   false. */
+FERN_API bool fern_tls_shaken(const fern_stream *stream);
+FERN_API const char *fern_tls_version(const fern_stream *stream);       /* "TLSv1.3"; static */
+FERN_API const char *fern_tls_cipher(const fern_stream *stream);        /* static */
+FERN_API const char *fern_tls_server_name(const fern_stream *stream);   /* asked for, or NULL */
+FERN_API const char *fern_tls_alpn(const fern_stream *stream, size_t *length);  /* or NULL */
+FERN_API bool fern_tls_session_reused(const fern_stream *stream);
+
+/* What the peer's certificate was found to be: NULL for good, or words, static (with
+   VERIFY_NONE the handshake succeeds all the same). */
+FERN_API const char *fern_tls_verify_result(const fern_stream *stream);
+
+/* What the last call that timed out was waiting for: FERN_READ, FERN_WRITE, or 0. */
+FERN_API int fern_tls_want(const fern_stream *stream);
+
+/* `size` bytes of keying material (RFC 5705). 0 or FERN_ETLS. `context` may be NULL. */
+FERN_API int fern_tls_export(fern_stream *stream, const char *label, const void *context,
+                             size_t context_size, void *out, size_t size);
+
+/* The finished message of ours or the peer's: its length, at most `size` are copied. */
+FERN_API size_t fern_tls_finished(const fern_stream *stream, bool peer, void *out, size_t size);
+
+FERN_API fern_stream *fern_tls_lower(const fern_stream *stream);        /* NULL once closed */
+FERN_API struct ssl_st *fern_tls_native(const fern_stream *stream);     /* OpenSSL's: no I/O by it */
+
+/* ---- certificates ---------------------------------------------------- */
+
+typedef struct x509_st fern_tls_certificate;
+
+/* A reference to number `index` (0: its own, 1: the next towards the CA...) of the
+   peer's chain, or of ours; NULL: there is none. */
+FERN_API fern_tls_certificate *fern_tls_peer_certificate(const fern_stream *stream, size_t index);
+FERN_API fern_tls_certificate *fern_tls_own_certificate(const fern_stream *stream, size_t index);
+FERN_API void fern_tls_certificate_unref(fern_tls_certificate *certificate);
+
+/* Texts are to be freed; NULL for want of memory. */
+FERN_API char *fern_tls_certificate_subject(const fern_tls_certificate *certificate);  /* RFC 2253 */
+FERN_API char *fern_tls_certificate_issuer(const fern_tls_certificate *certificate);
+FERN_API char *fern_tls_certificate_serial(const fern_tls_certificate *certificate);   /* hex */
+FERN_API char *fern_tls_certificate_pem(const fern_tls_certificate *certificate);
+
+/* Number `index` of the names that it is for, as text, after "DNS:", "IP:", "email:"
+   or "URI:". NULL: there is none. */
+FERN_API char *fern_tls_certificate_name(const fern_tls_certificate *certificate, size_t index);
+
+/* Seconds since 1970; (time_t)-1 if it says nonsense. */
+FERN_API time_t fern_tls_certificate_begins(const fern_tls_certificate *certificate);
+FERN_API time_t fern_tls_certificate_ends(const fern_tls_certificate *certificate);
+
+/* Its digest by `algorithm` ("sha256"), in hex, to be freed; NULL: no such, or no memory. */
+FERN_API char *fern_tls_certificate_digest(const fern_tls_certificate *certificate,
+                                           const char *algorithm);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
