@@ -132,6 +132,12 @@ int fern_stream_fd(const fern_stream *stream)
     return stream->kind->fd && !stream->closed ? stream->kind->fd(stream->object) : -1;
 }
 
+const char *fern_stream_words(const fern_stream *stream, int rc)
+{
+    const char *words = stream->kind->words ? stream->kind->words(stream->object, rc) : NULL;
+    return words ? words : fern_error_message(rc);
+}
+
 bool fern_stream_busy(const fern_stream *stream)
 {
     return stream->refs > 1;

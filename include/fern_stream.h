@@ -46,6 +46,9 @@ typedef struct fern_stream_kind {
     int (*fd)(const void *object);
     /* Bytes that read would give without a look at the descriptor. NULL: 0. */
     size_t (*pending)(const void *object);
+    /* What there is to say of the error `rc` that a call above has returned; the
+       object's, or static. NULL, or returns NULL: what fern_error_message says. */
+    const char *(*words)(const void *object, int rc);
 } fern_stream_kind;
 
 /* A stream that owns `object`. Returns 0 or -ENOMEM, and then owns nothing. */
@@ -67,6 +70,10 @@ FERN_API void *fern_stream_object(const fern_stream *stream);
 FERN_API fern_io *fern_stream_io(const fern_stream *stream);    /* or NULL */
 FERN_API int fern_stream_fd(const fern_stream *stream);         /* -1 if it has none */
 FERN_API bool fern_stream_busy(const fern_stream *stream);      /* is a thread in a call of it? */
+
+/* What there is to say of an error that a call of the stream has returned; it stands
+   until the next call. */
+FERN_API const char *fern_stream_words(const fern_stream *stream, int rc);
 
 /* ---- reading --------------------------------------------------------- */
 

@@ -112,10 +112,10 @@ FERN_API size_t lfern_size(lua_State *L, int arg, size_t otherwise);
 /* The same of the option `name`, whose value is on the top of the stack. */
 FERN_API double lfern_option_deadline(lua_State *L, const char *name);
 FERN_API size_t lfern_option_size(lua_State *L, const char *name, size_t least, size_t otherwise);
-LFERN_PRIVATE void lfern_option_function(lua_State *L, const char *name);
+FERN_API void lfern_option_function(lua_State *L, const char *name);
 
 /* Every key of the options at `arg`, a table, must be one of `names`. */
-LFERN_PRIVATE void lfern_options(lua_State *L, int arg, const char *const names[]);
+FERN_API void lfern_options(lua_State *L, int arg, const char *const names[]);
 
 /* A function, or something that can be called. */
 FERN_API void lfern_function(lua_State *L, int arg);
@@ -319,6 +319,6 @@ LFERN_PRIVATE void lend_after_wait(lua_State *L, lfern *fern);
 
 /* Reports of errors go to the function given to on_error, or to stderr:
    the error value is on the top of the stack, and is popped. Never raises. */
-LFERN_PRIVATE void lfern_report(lua_State *L, lfern *fern, const char *traceback, lthread *box);
+FERN_API void lfern_report(lua_State *L, lfern *fern, const char *traceback, lthread *box);
 
 #endif

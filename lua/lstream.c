@@ -138,6 +138,16 @@ int lstream_refuse(void)
     return rc < 0 ? rc : -EBADF;
 }
 
+int lstream_fail(lua_State *L, const lstream *self, int rc)
+{
+    int count = lfern_fail(L, rc);
+    if (self->stream) {
+        lua_pushstring(L, fern_stream_words(self->stream, rc));
+        lua_replace(L, -3);
+    }
+    return count;
+}
+
 /* ---- writing ---- */
 
 static int push_written(lua_State *L, const lstream *self, bool plain, int rc, size_t written)
@@ -145,7 +155,7 @@ static int push_written(lua_State *L, const lstream *self, bool plain, int rc, s
     lstream_leave(L, self, plain);
     if (rc == 0)
         return 1;
-    int count = lfern_fail(L, rc);
+    int count = lstream_fail(L, self, rc);
     lua_pushinteger(L, (lua_Integer)written);
     return count + 1;
 }
@@ -267,7 +277,10 @@ static int stream_shutdown(lua_State *L)
     int rc = self->stream ? fern_stream_shutdown(self->stream, directions[which], deadline)
                           : lstream_refuse();
     lstream_leave(L, self, plain);
-    return lfern_result(L, rc);
+    if (rc < 0)
+        return lstream_fail(L, self, rc);
+    lua_pushboolean(L, 1);
+    return 1;
 }
 
 static int stream_settimeout(lua_State *L)

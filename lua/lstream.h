@@ -2,7 +2,8 @@
    lstream: streams in Lua. All kinds (connections, TLS, pipes, files) have the
    same methods, from lstream_class; each adds its own. A stream stands in a list of
    the hub's while it is open: the hub's end closes it. Its `stream` is NULL once
-   it is closed; a call that waits meanwhile comes back with -EBADF. */
+   it is closed; a call that waits meanwhile comes back with -EBADF. FERN_API: also for
+   modules of their own, such as that of TLS. */
 #ifndef LSTREAM_H
 #define LSTREAM_H
 
@@ -23,36 +24,39 @@ typedef struct lstream {
 
 /* Push a closed stream of class `name` (static), to be opened by a call that is about
    to park: making it afterwards could fail, with a descriptor in hand. */
-LFERN_PRIVATE lstream *lstream_new(lua_State *L, const char *name);
+FERN_API lstream *lstream_new(lua_State *L, const char *name);
 
 /* The stream is on the top: opened with `stream` if `rc` is 0. Calls lfern_left, and
    returns what the Lua function returns: the stream, or nil, message, code. */
-LFERN_PRIVATE int lstream_finish(lua_State *L, lstream *self, int rc, fern_stream *stream);
+FERN_API int lstream_finish(lua_State *L, lstream *self, int rc, fern_stream *stream);
 
 /* Make the class `name` (a metatable whose __index is a plain table with all methods):
    read, read_some, read_until, lines, max_line, write, sendfile, copy_to, shutdown,
    settimeout, buffered, fd, close, __close, __gc, __tostring, and then `methods`
    (NULL: none), which may replace some; those named __x go to the metatable. Pushes
    nothing. */
-LFERN_PRIVATE void lstream_class(lua_State *L, const char *name, const luaL_Reg *methods);
+FERN_API void lstream_class(lua_State *L, const char *name, const luaL_Reg *methods);
 
 /* The stream at `arg`, of any class or raises; of class `name`. It may be closed. */
-LFERN_PRIVATE lstream *lstream_check(lua_State *L, int arg);
-LFERN_PRIVATE lstream *lstream_check_class(lua_State *L, int arg, const char *name);
+FERN_API lstream *lstream_check(lua_State *L, int arg);
+FERN_API lstream *lstream_check_class(lua_State *L, int arg, const char *name);
 
 /* The deadline of a call: of its argument `arg`, or else the stream's own timeout. */
-LFERN_PRIVATE double lstream_deadline(lua_State *L, int arg, const lstream *self);
+FERN_API double lstream_deadline(lua_State *L, int arg, const lstream *self);
 
 /* Close it; may be called again. */
-LFERN_PRIVATE void lstream_close(lstream *self);
+FERN_API void lstream_close(lstream *self);
 
 /* Take the core's stream out of it (for TLS over it): it is closed then, and the caller
    owns what it returns; NULL if it is closed or in use. */
-LFERN_PRIVATE fern_stream *lstream_release(lstream *self);
+FERN_API fern_stream *lstream_release(lstream *self);
+
+/* As lfern_fail, with the stream's own words. */
+FERN_API int lstream_fail(lua_State *L, const lstream *self, int rc);
 
 /* ---- between lstream.c and lstream_read.c ---- */
 
-LFERN_PRIVATE extern const char lstream_mark;
+FERN_API extern const char lstream_mark;
 
 /* The stream that a method of its class, which is upvalue 1, is called with. */
 static inline lstream *lstream_self(lua_State *L)
@@ -73,7 +77,7 @@ static inline void lstream_leave(lua_State *L, const lstream *self, bool plain)
 }
 
 /* Parks, for one turn: for a call of a closed stream. Returns -EBADF or an interrupt. */
-LFERN_PRIVATE int lstream_refuse(void);
+FERN_API int lstream_refuse(void);
 
 LFERN_PRIVATE int lstream_read(lua_State *L);
 LFERN_PRIVATE int lstream_read_some(lua_State *L);

@@ -218,7 +218,7 @@ static int read_one(lua_State *L, const lstream *self, const struct request *req
 static int finish(lua_State *L, const lstream *self, bool plain, int rc)
 {
     lstream_leave(L, self, plain);
-    return rc == 1 ? 1 : lfern_fail(L, rc == 0 ? -EPIPE : rc);
+    return rc == 1 ? 1 : lstream_fail(L, self, rc == 0 ? -EPIPE : rc);
 }
 
 /* Several formats, at 2 to `last`, are one request: all of it, what there is before
@@ -246,7 +246,7 @@ static int read_several(lua_State *L, lstream *self, int last, double deadline)
         fern_stream_unmark(self->stream);
     int count = lua_gettop(L) - base;
     lstream_leave(L, self, plain);
-    return rc == 1 ? count : count + lfern_fail(L, rc == 0 ? -EPIPE : rc);
+    return rc == 1 ? count : count + lstream_fail(L, self, rc == 0 ? -EPIPE : rc);
 }
 
 int lstream_read(lua_State *L)
@@ -347,7 +347,7 @@ static int next_line(lua_State *L)
         return 0;
     if (rc == 1)
         return 1;
-    lfern_fail(L, rc);
+    lstream_fail(L, self, rc);
     return luaL_error(L, "%s", lua_tostring(L, -2));
 }
 
