@@ -81,6 +81,7 @@ struct fern_hub {
     fern_list kept;             /* struct kept, hub.c */
     fern_sources sources;       /* who waits for what along with others */
     fern_list watches;          /* fern_watch */
+    fern_list *pollers;         /* see polling.c; NULL before the first */
 
     uint64_t ids, deadline_ids, spawned, turns, polls;
     uint64_t switches;          /* before this turn's: see fern_hub_switches */

@@ -7,6 +7,7 @@
 #include "io.h"
 #include "offload.h"
 #include "overflow.h"
+#include "polling.h"
 #include "report.h"
 #include "thread.h"
 #include "watch.h"
@@ -268,6 +269,7 @@ int fern_hub_close(fern_hub *hub, double deadline)
         fern_thread_abandon(fern_list_entry(hub->threads.next, fern_thread, all));
     fern_report_forget(hub);
     forget_kept(hub);
+    fern_poll_close_all(hub);
     fern_io_close_all(hub);
     free(hub->scratch);
     if (hub->grave_full)

@@ -2,6 +2,7 @@
    io: see the header. */
 #include "io.h"
 #include "hub.h"
+#include "polling.h"
 #include "thread.h"
 #include "wait.h"
 
@@ -254,6 +255,8 @@ void fern_fd_forget(int fd)
     fern_io *io = hub ? find(hub, fd) : NULL;
     if (io && io->foreign)
         detach(hub, io);
+    if (hub)
+        fern_poll_forget(hub, fd);
 }
 
 /* ---- our own ---- */
@@ -288,24 +291,31 @@ void fern_io_at_close(fern_io *io, void (*fn)(void *arg), void *arg)
     io->at_close_arg = arg;
 }
 
-/* It may have been closed behind our back: see find_same. */
-static void close_own(fern_hub *hub, fern_io *io)
+/* Its number, or -EBADF if it was closed behind our back: see find_same. */
+int fern_io_release(fern_io *io)
 {
-    void (*at_close)(void *arg) = io->at_close;
-    void *arg = io->at_close_arg;
+    fern_hub *hub = fern_hub_here;
+    if (!hub)
+        return -EBADF;
     if (io->fd >= 0)
-        close(detach(hub, io));
-    else
-        fern_io_unref(io);
-    if (at_close)
-        at_close(arg);
+        return detach(hub, io);
+    fern_io_unref(io);
+    return -EBADF;
 }
 
 void fern_io_close(fern_io *io)
 {
-    fern_hub *hub = fern_hub_here;
-    if (hub)
-        close_own(hub, io);
+    if (!fern_hub_here)
+        return;
+    void (*at_close)(void *arg) = io->at_close;
+    void *arg = io->at_close_arg;
+    int fd = fern_io_release(io);
+    if (fd >= 0) {
+        fern_poll_forget(fern_hub_here, fd);
+        close(fd);
+    }
+    if (at_close)
+        at_close(arg);
 }
 
 int fern_io_fd(const fern_io *io)

@@ -56,11 +56,6 @@ void fern_wake_all(fern_list *waiters, int rc);
    interrupts. 0 or an interrupt; also -EDEADLK where nothing can park. */
 int fern_heed_interrupts(void);
 
-/* May park. The same for input and output: goes behind the others now and
-   then as well, so that a thread whose data is always there starves nobody.
-   Not for what hands things out: it would upset who came first. */
-int fern_breathe(void);
-
 /* Number of threads in `waiters`: counts them one by one. */
 size_t fern_wait_count(const fern_list *waiters);
 

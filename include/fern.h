@@ -29,6 +29,7 @@ extern "C" {
 
 struct addrinfo;
 struct iovec;
+struct pollfd;
 struct sockaddr;
 
 typedef struct fern_hub fern_hub;
@@ -439,12 +440,22 @@ FERN_API int fern_fd_wait(int fd, int event, double deadline);
 /* `fd` is about to be closed by somebody else: wake its waiters with -EBADF. */
 FERN_API void fern_fd_forget(int fd);
 
+/* Parks. As poll(2), until one of `fds` is ready: returns how many are, their
+   `revents` set; or an error as above. Others may wait for the same descriptors
+   meanwhile. One that is closed by fern_io_close, or announced by
+   fern_fd_forget, comes back with POLLNVAL; a negative one is none. */
+FERN_API int fern_poll(struct pollfd *fds, size_t count, double deadline);
+
 /* A descriptor of our own: made non-blocking, its watchers kept from wait
    to wait. On success `*out` owns `fd`. Returns 0, -ENOMEM, or -errno. */
 FERN_API int fern_io_open(int fd, fern_io **out);
 
 /* Wake waiters with -EBADF, close the descriptor, free `io`. */
 FERN_API void fern_io_close(fern_io *io);
+
+/* The same, but the descriptor stays open and is the caller's: returns it, or
+   -EBADF if it was closed behind our back. */
+FERN_API int fern_io_release(fern_io *io);
 FERN_API int fern_io_fd(const fern_io *io);
 
 /* Parks. As read(2), write(2) and writev(2), until at least one byte went, the
@@ -457,6 +468,12 @@ FERN_API ssize_t fern_io_writev(fern_io *io, const struct iovec *parts, int coun
 
 /* Parks. As fern_fd_wait. For calls of your own: try them first, wait on EAGAIN. */
 FERN_API int fern_io_wait(fern_io *io, int event, double deadline);
+
+/* May park. Before a call of your own that may succeed again and again without a
+   wait: delivers interrupts, and goes behind the others now and then, so that
+   a thread whose data is always there starves nobody. 0 or an error as above.
+   Not for what hands things out: it would upset who came first. */
+FERN_API int fern_breathe(void);
 
 /* For libraries that bring their own descriptors: call `fn(fd, events, arg)`
    on the hub's stack, where it must not park, whenever `fd` is ready for one
