@@ -292,30 +292,38 @@ void fern_io_at_close(fern_io *io, void (*fn)(void *arg), void *arg)
 }
 
 /* Its number, or -EBADF if it was closed behind our back: see find_same. */
-int fern_io_release(fern_io *io)
+static int release(fern_hub *hub, fern_io *io)
 {
-    fern_hub *hub = fern_hub_here;
-    if (!hub)
-        return -EBADF;
     if (io->fd >= 0)
         return detach(hub, io);
     fern_io_unref(io);
     return -EBADF;
 }
 
-void fern_io_close(fern_io *io)
+int fern_io_release(fern_io *io)
 {
-    if (!fern_hub_here)
-        return;
+    fern_hub *hub = fern_hub_here;
+    return hub ? release(hub, io) : -EBADF;
+}
+
+static void close_own(fern_hub *hub, fern_io *io)
+{
     void (*at_close)(void *arg) = io->at_close;
     void *arg = io->at_close_arg;
-    int fd = fern_io_release(io);
+    int fd = release(hub, io);
     if (fd >= 0) {
-        fern_poll_forget(fern_hub_here, fd);
+        fern_poll_forget(hub, fd);
         close(fd);
     }
     if (at_close)
         at_close(arg);
+}
+
+void fern_io_close(fern_io *io)
+{
+    fern_hub *hub = fern_hub_here;
+    if (hub)
+        close_own(hub, io);
 }
 
 int fern_io_fd(const fern_io *io)

@@ -162,6 +162,7 @@ static void push_module(lua_State *L, lfern *fern)
     lfuture_open(L);
     lexecutor_open(L);
     lnet_open(L);
+    lsocket_open(L);
     ldebug_open(L);
     lend_open(L);
     lua_pushvalue(L, -1);

@@ -41,7 +41,7 @@ local fern = {
 }
 
 -- fern.http and its like: the submodule of that name, loaded on first use.
-local submodules = { debug = true, http = true, net = true }
+local submodules = { debug = true, http = true, net = true, socket = true }
 
 loading.install(core)
 
