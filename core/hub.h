@@ -20,6 +20,9 @@
     ((truth) ? (void)0 : fern_hub_abort(#truth, __FILE__, __LINE__))
 _Noreturn void fern_hub_abort(const char *what, const char *file, int line);
 
+/* Pools of OS threads: see offload.h. */
+enum { FERN_OFFLOAD_LANES = 2 };
+
 /* Switches after which the clock is read, at the latest. */
 #ifdef FERN_STRESS
 enum { FERN_HUB_BATCH = 1 };    /* poll at every switch */
@@ -77,7 +80,7 @@ struct fern_hub {
     void (*main_call)(void *arg);
     void *main_call_arg;
 
-    void *offload;              /* offload.c's, one a hub; NULL until used */
+    void *offload[FERN_OFFLOAD_LANES];  /* offload.c's; NULL until used */
     fern_list kept;             /* struct kept, hub.c */
     fern_sources sources;       /* who waits for what along with others */
     fern_list watches;          /* fern_watch */

@@ -4,7 +4,8 @@
    thread reaches the hub only through fern_hub_post, under the lock and while
    `hub` is set; the hub clears it when it closes. A task belongs to whoever
    last has use for it: to the green thread that waits until that leaves, then
-   to the OS thread that runs it. Neither ever waits for the other. */
+   to the OS thread that runs it. Neither ever waits for the other. A lane is a
+   pool of its own: what is stuck in one holds up nobody in another. */
 #include "offload.h"
 #include "hub.h"
 #include "list.h"
@@ -42,6 +43,8 @@ struct fern_offload_task {
     enum state state;
     bool abandoned;             /* nobody waits any more */
     fern_list waiters;          /* the green thread; only its hub touches it */
+    fern_list **shown;          /* fern_offload_call.waiters */
+    fern_offload_lane lane;
 };
 
 struct worker {
@@ -213,7 +216,7 @@ static void report(void *arg)
         finish(fern_list_entry(node, fern_offload_task, node));
 }
 
-static int open_offload(fern_hub *hub)
+static int open_offload(fern_hub *hub, fern_offload_lane lane)
 {
     pthread_condattr_t attributes;
     struct offload *off = calloc(1, sizeof *off);
@@ -231,7 +234,7 @@ static int open_offload(fern_hub *hub)
     off->post = (fern_post){ .fn = report, .arg = off };
     off->hub = hub;
     off->refs = 1;
-    hub->offload = off;
+    hub->offload[lane] = off;
     return 0;
 }
 
@@ -256,7 +259,7 @@ static int submit(struct offload *off, fern_offload_task *task)
 /* The task goes with whoever leaves early, unless it runs. */
 void fern_offload_abandon(fern_offload_task *task)
 {
-    struct offload *off = fern_hub_here->offload;
+    struct offload *off = fern_hub_here->offload[task->lane];
     pthread_mutex_lock(&off->lock);
     enum state state = task->state;
     task->abandoned = true;
@@ -271,36 +274,40 @@ void fern_offload_abandon(fern_offload_task *task)
 
 bool fern_offload_begun(const fern_offload_task *task)
 {
-    struct offload *off = fern_hub_here->offload;
+    struct offload *off = fern_hub_here->offload[task->lane];
     pthread_mutex_lock(&off->lock);
     bool begun = task->state != QUEUED;
     pthread_mutex_unlock(&off->lock);
     return begun;
 }
 
-static int check_hub(fern_hub *hub)
+static int check_hub(fern_hub *hub, fern_offload_lane lane)
 {
     if (!hub || !hub->current)
         return -EDEADLK;
     if (hub->forked)
         return -ECHILD;
-    return hub->offload ? 0 : open_offload(hub);
+    return hub->offload[lane] ? 0 : open_offload(hub, lane);
 }
 
-int fern_offload_start(void (*fn)(void *job), void *job, void (*drop)(void *job),
-                       void (*done)(void *job), fern_offload_task **out)
+/* Takes what is to be run, and where, from `call`. */
+static int start(const fern_offload_call *call, void *job, void (*done)(void *job),
+                 fern_offload_task **out)
 {
     fern_hub *hub = fern_hub_here;
-    int rc = check_hub(hub);
+    int rc = check_hub(hub, call->lane);
     if (rc < 0)
         return rc;
     fern_offload_task *task = calloc(1, sizeof *task);
     if (!task)
         return -ENOMEM;
-    *task = (fern_offload_task){ .fn = fn, .drop = drop, .done = done, .job = job };
+    *task = (fern_offload_task){
+        .fn = call->fn, .drop = call->drop, .done = done, .job = job,
+        .shown = call->waiters, .lane = call->lane,
+    };
     fern_list_init(&task->node);
     fern_list_init(&task->waiters);
-    rc = submit(hub->offload, task);
+    rc = submit(hub->offload[call->lane], task);
     if (rc < 0)
         free(task);
     else
@@ -308,24 +315,45 @@ int fern_offload_start(void (*fn)(void *job), void *job, void (*drop)(void *job)
     return rc;
 }
 
-int fern_offload_for(const fern_wait_kind *kind, void (*fn)(void *job), void *job,
-                     void (*drop)(void *job), double deadline)
+int fern_offload_start(void (*fn)(void *job), void *job, void (*drop)(void *job),
+                       void (*done)(void *job), fern_offload_task **out)
+{
+    fern_offload_call call = { .fn = fn, .drop = drop };
+    return start(&call, job, done, out);
+}
+
+static void show_waiters(const fern_offload_task *task, fern_list *waiters)
+{
+    if (task->shown)
+        *task->shown = waiters;
+}
+
+int fern_offload_in(const fern_offload_call *call, void *job, double deadline)
 {
     fern_hub *hub = fern_hub_here;
     fern_offload_task *task;
-    int rc = fern_offload_start(fn, job, drop, NULL, &task);
+    int rc = start(call, job, NULL, &task);
     if (rc < 0) {
-        drop(job);
+        call->drop(job);
         return rc;
     }
+    show_waiters(task, &task->waiters);
     fern_hub_hold(hub);
-    rc = fern_wait(&task->waiters, kind, job, deadline);
+    rc = fern_wait(&task->waiters, call->kind, job, deadline);
     fern_hub_unhold(hub);
+    show_waiters(task, NULL);
     if (rc < 0)
         fern_offload_abandon(task);
     else
         free(task);
     return rc;
+}
+
+int fern_offload_for(const fern_wait_kind *kind, void (*fn)(void *job), void *job,
+                     void (*drop)(void *job), double deadline)
+{
+    fern_offload_call call = { .kind = kind, .fn = fn, .drop = drop };
+    return fern_offload_in(&call, job, deadline);
 }
 
 int fern_offload(void (*fn)(void *job), void *job, void (*drop)(void *job),
@@ -342,6 +370,7 @@ static void forget_waiters(fern_offload_task *task)
 {
     while (fern_list_take(&task->waiters))
         ;
+    show_waiters(task, NULL);
 }
 
 /* With the lock: let go of the OS threads that run something. */
@@ -371,15 +400,15 @@ static void free_tasks(fern_list *tasks)
     }
 }
 
-void fern_offload_close(fern_hub *hub)
+static void close_lane(fern_hub *hub, void **lane)
 {
-    static struct offload *volatile left_behind __attribute__((unused));
-    struct offload *off = hub->offload;
+    static struct offload *volatile left_behind[FERN_OFFLOAD_LANES] __attribute__((unused));
+    struct offload *off = *lane;
     if (!off)
         return;
-    hub->offload = NULL;
+    *lane = NULL;
     if (hub->forked) {          /* its lists may be in the midst of a change */
-        left_behind = off;
+        left_behind[lane - hub->offload] = off;
         return;
     }
     fern_list tasks, idle;
@@ -400,4 +429,10 @@ void fern_offload_close(fern_hub *hub)
     free_tasks(&tasks);
     pthread_mutex_lock(&off->lock);
     unlock_unref(off);
+}
+
+void fern_offload_close(fern_hub *hub)
+{
+    for (int lane = 0; lane < FERN_OFFLOAD_LANES; lane++)
+        close_lane(hub, &hub->offload[lane]);
 }

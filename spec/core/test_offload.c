@@ -341,6 +341,57 @@ TEST(closing_the_hub_drops_what_is_queued_and_joins_the_idle)
     await(&dropped, FERN_OFFLOAD_THREADS + 5);
 }
 
+static int offload_file(void *arg)
+{
+    static const fern_wait_kind kind = { .name = "a file" };
+    fern_offload_call call = {
+        .lane = FERN_OFFLOAD_FILES, .kind = &kind, .fn = wait_at_gate, .drop = drop,
+        .waiters = arg,
+    };
+    struct job *job = new_job();
+    int rc = fern_offload_in(&call, job, FERN_NEVER);
+    if (rc == 0)
+        free(job);
+    return rc;
+}
+
+TEST(stuck_files_hold_up_no_other_call)
+{
+    enum { COUNT = FERN_OFFLOAD_THREADS + 2 };
+    fern_hub *hub = open_hub();
+    fern_thread *threads[COUNT];
+    for (int i = 0; i < COUNT; i++)
+        threads[i] = spawn(offload_file, NULL);
+    fern_yield();
+    await(&inside, FERN_OFFLOAD_THREADS);
+    struct job *job = new_job();
+    CHECK_EQUAL(fern_offload(note, job, drop, FERN_NEVER), 0);
+    free(job);
+    CHECK_EQUAL(look(&inside), FERN_OFFLOAD_THREADS);
+    set_gate(true);
+    for (int i = 0; i < COUNT; i++)
+        CHECK_EQUAL(join(threads[i]), 0);
+    close_hub(hub);
+}
+
+TEST(a_caller_whose_object_is_closed_leaves_its_call)
+{
+    fern_hub *hub = open_hub();
+    fern_list *waiters = NULL;
+    fern_thread *thread = spawn(offload_file, &waiters);
+    fern_yield();
+    await(&inside, 1);
+    if (!CHECK(waiters))
+        return;
+    fern_wake_all(waiters, -EBADF);
+    CHECK_EQUAL(join(thread), -EBADF);
+    CHECK(!waiters);
+    CHECK_EQUAL(look(&dropped), 0);
+    set_gate(true);
+    await(&dropped, 1);
+    close_hub(hub);
+}
+
 static int stubborn(void *arg)
 {
     (void)arg;
