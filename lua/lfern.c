@@ -163,6 +163,7 @@ static void push_module(lua_State *L, lfern *fern)
     lexecutor_open(L);
     lnet_open(L);
     lsocket_open(L);
+    lfs_open(L);
     ldebug_open(L);
     lend_open(L);
     lua_pushvalue(L, -1);

@@ -274,6 +274,7 @@ LFERN_PRIVATE void lqueue_open(lua_State *L);
 LFERN_PRIVATE void lfuture_open(lua_State *L);
 LFERN_PRIVATE void lexecutor_open(lua_State *L);
 LFERN_PRIVATE void lnet_open(lua_State *L);
+LFERN_PRIVATE void lfs_open(lua_State *L);
 LFERN_PRIVATE void lnames_open(lua_State *L);
 LFERN_PRIVATE void lsocket_open(lua_State *L);
 LFERN_PRIVATE void ldebug_open(lua_State *L);
