@@ -5,9 +5,11 @@
    (under a sanitizer or Valgrind) nothing leaks. libev's own allocations are
    not among them: it ends the process when one fails. */
 #include "failing.h"
+#include "fern_fs.h"
 #include "fern_net.h"
 #include "test.h"
 
+#include <fcntl.h>
 #include <netdb.h>
 #include <sys/socket.h>
 
@@ -470,6 +472,91 @@ static int resolve_a_name(void)
     return rc == FERN_EAI - 10 ? -ENOMEM : rc <= FERN_EAI ? 0 : rc;
 }
 
+static int write_and_read_back(fern_stream *stream)
+{
+    fern_bytes bytes = { 0 };
+    int rc = fern_stream_write(stream, "0123456789", 10, FERN_NEVER, NULL);
+    if (rc == 0)
+        rc = fern_fs_seek(stream, -3, SEEK_CUR, FERN_NEVER, NULL);
+    if (rc == 0)
+        rc = fern_stream_exactly(stream, 2, FERN_NEVER, &bytes);
+    CHECK(rc < 0 || bytes.length == 2);
+    struct stat stat;
+    if (rc >= 0)
+        rc = fern_fs_stat_stream(stream, FERN_NEVER, &stat);
+    return rc < 0 ? rc : fern_fs_sync(stream, true, FERN_NEVER);
+}
+
+static int use_a_temporary_file(void)
+{
+    fern_stream *stream = NULL;
+    char *path = NULL;
+    int rc = fern_fs_temp_file("/tmp/fern-memory-", FERN_NEVER, &stream, &path);
+    if (rc < 0) {
+        CHECK(!stream && !path);
+        return rc;
+    }
+    rc = write_and_read_back(stream);
+    int closed = fern_fs_close(stream, FERN_NEVER);
+    int removed = fern_fs_remove(path, FERN_NEVER);
+    if (removed < 0)
+        unlink(path);
+    free(path);
+    return rc < 0 ? rc : closed < 0 ? closed : removed;
+}
+
+static int use_a_directory(void)
+{
+    fern_fs_dir *dir = NULL;
+    fern_fs_entry entry;
+    fern_fs_watch *watch = NULL;
+    int rc = fern_fs_watch_open("/proc/self", FERN_NEVER, &watch);
+    if (watch)
+        fern_fs_watch_close(watch);
+    if (rc == 0)
+        rc = fern_fs_list("/proc/self", FERN_NEVER, &dir);
+    while (rc >= 0 && dir && (rc = fern_fs_dir_next(dir, FERN_NEVER, &entry)) > 0)
+        ;
+    if (dir)
+        fern_fs_dir_close(dir);
+    return rc;
+}
+
+static int use_whole_files(void)
+{
+    static const char path[] = "/tmp/fern-memory-whole";
+    char *data = NULL;
+    size_t size = 0;
+    int rc = fern_fs_write_file(path, "data", 4, FERN_FS_ATOMIC, 0600, false, FERN_NEVER);
+    if (rc == 0)
+        rc = fern_fs_read_file(path, SIZE_MAX, FERN_NEVER, &data, &size);
+    CHECK(rc < 0 || (size == 4 && strcmp(data, "data") == 0));
+    free(data);
+    unlink(path);
+    return rc;
+}
+
+/* A device, and what is shared: both wait on the hub. */
+static int use_devices(void)
+{
+    fern_stream *stream = NULL;
+    int ends[2], rc = fern_fs_open("/dev/null", O_WRONLY, 0, FERN_NEVER, &stream);
+    if (rc < 0)
+        return rc;
+    rc = fern_stream_write(stream, "x", 1, FERN_NEVER, NULL);
+    fern_stream_close(stream);
+    if (rc < 0 || socketpair(AF_UNIX, SOCK_STREAM, 0, ends) < 0)
+        return rc;
+    rc = fern_fs_standard(ends[0], FERN_NEVER, &stream);
+    if (rc == 0) {
+        rc = fern_stream_write(stream, "x", 1, FERN_NEVER, NULL);
+        fern_stream_close(stream);
+    }
+    close(ends[0]);
+    close(ends[1]);
+    return rc;
+}
+
 /* ---- and done again ---- */
 
 static bool is_clean(int rc)
@@ -543,6 +630,10 @@ EVERY(use_resources, true)
 EVERY(follow_a_later_one, true)
 EVERY(listen_and_connect, true)
 EVERY(resolve_a_name, true)
+EVERY(use_a_temporary_file, true)
+EVERY(use_a_directory, true)
+EVERY(use_whole_files, true)
+EVERY(use_devices, true)
 
 /* Reports need a thread: one that has no memory now is made later. */
 TEST(an_error_is_told_although_memory_is_short)

@@ -381,6 +381,22 @@ TEST(sockets)
         "assert(here:read(1) == 'h', 'not enough memory?')\n", prepare);
 }
 
+TEST(files)
+{
+    check_script(
+        "local fs = require 'fern.fs'\n"
+        "local dir = assert(fs.temp_dir { dir = '/tmp' }, 'not enough memory?')\n"
+        "local _ <close> = setmetatable({}, { __close = function() os.execute('rm -r ' .. dir) end })\n"
+        "assert(fs.write_file(dir .. '/x', ('line\\n'):rep(1000), { atomic = true }))\n"
+        "local watch <close> = assert(fs.watch(dir))\n"
+        "local file <close> = assert(fs.open(dir .. '/x', 'r+'))\n"
+        "assert(file:read() == 'line' and file:write('LINE') and file:seek('set', 0) == 0)\n"
+        "assert(#file:read('a') == 5000 and file:close())\n"
+        "assert(fs.copy(dir .. '/x', dir .. '/y') and fs.stat(dir .. '/y').size == 5000)\n"
+        "for name, kind in assert(fs.walk(dir)) do assert(kind == 'file') end\n"
+        "assert(watch:get(60).name)\n", prepare);
+}
+
 #ifdef WITH_HTTP
 TEST(http)
 {
