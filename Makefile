@@ -92,6 +92,7 @@ TLS_C    := $(if $(filter yes,$(TLS)),$(wildcard core/tls*.c lua/ltls*.c))
 # Sources, tests and benchmarks of what is left out
 WITHOUT  := $(if $(HTTP_C),,bench/fetch.c spec/core/test_http% spec/embed/test_http%) \
             $(if $(TLS_C),,bench/tls% spec/core/test_tls% spec/embed/test_tls%)
+HEADERS  := $(sort $(wildcard include/*.h))
 LUA_SRC  := $(sort $(shell find lua/fern -name '*.lua' 2>/dev/null))
 
 objects   = $(patsubst %,$(O)/%.o,$(basename $(1)))
@@ -204,14 +205,14 @@ strict-%:
 install: all  ## into PREFIX (LUADIR, LIBDIR, INCDIR; DESTDIR goes before them)
 	@for f in $(LUA_SRC:lua/%=%); do install -D -m 644 lua/$$f '$(DESTDIR)$(LUADIR)'/$$f || exit 1; done
 	@for f in $(MODULES:$(BUILD)/lib/%=%); do install -D -m 755 $(BUILD)/lib/$$f '$(DESTDIR)$(LIBDIR)'/$$f || exit 1; done
-	@install -D -m 644 include/fern.h '$(DESTDIR)$(INCDIR)/fern.h'
+	@for f in $(HEADERS:include/%=%); do install -D -m 644 include/$$f '$(DESTDIR)$(INCDIR)'/$$f || exit 1; done
 
 uninstall:  ## take away what install put there, and nothing else
 	@cd '$(DESTDIR)$(LUADIR)' 2>/dev/null && rm -f $(LUA_SRC:lua/%=%) && \
 	    { rmdir -p --ignore-fail-on-non-empty $(sort $(patsubst %/,%,$(dir $(LUA_SRC:lua/%=%)))) 2>/dev/null || :; } || :
 	@cd '$(DESTDIR)$(LIBDIR)' 2>/dev/null && rm -f fern/core.so fern/http/core.so fern/tls/core.so && \
 	    { rmdir --ignore-fail-on-non-empty fern/http fern/tls fern 2>/dev/null || :; } || :
-	@rm -f '$(DESTDIR)$(INCDIR)/fern.h'
+	@cd '$(DESTDIR)$(INCDIR)' 2>/dev/null && rm -f $(HEADERS:include/%=%) || :
 
 env:  ## print what makes `lua5.4` find this build: eval "$(make -s env)"
 	@tools/env '$(BUILD)'
