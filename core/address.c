@@ -79,7 +79,8 @@ int fern_address_unix(const char *path, size_t length, fern_address *out)
 static int tell_unix(const fern_address *address, char *text, size_t size, size_t *length)
 {
     const struct sockaddr_un *local = (const void *)&address->storage;
-    size_t count = address->length - offsetof(struct sockaddr_un, sun_path);
+    const size_t before = offsetof(struct sockaddr_un, sun_path);
+    size_t count = address->length > before ? address->length - before : 0;
     bool abstract = count > 0 && local->sun_path[0] == '\0';
     if (!abstract)
         count = strnlen(local->sun_path, count);

@@ -277,6 +277,7 @@ LFERN_PRIVATE void lnet_open(lua_State *L);
 LFERN_PRIVATE void lfs_open(lua_State *L);
 LFERN_PRIVATE void lnames_open(lua_State *L);
 LFERN_PRIVATE void lsocket_open(lua_State *L);
+LFERN_PRIVATE void ludp_open(lua_State *L);
 LFERN_PRIVATE void ldebug_open(lua_State *L);
 LFERN_PRIVATE void linspect_open(lua_State *L);
 

@@ -294,5 +294,6 @@ void lnet_open(lua_State *L)
     lstream_class(L, LCONNECTION, connection);
     luaL_newlib(L, functions);
     lnames_open(L);
+    ludp_open(L);
     lua_setfield(L, -2, "net");
 }

@@ -7,6 +7,7 @@
 #include "failing.h"
 #include "fern_fs.h"
 #include "fern_net.h"
+#include "fern_udp.h"
 #include "test.h"
 
 #include <fcntl.h>
@@ -462,6 +463,38 @@ static int listen_and_connect(void)
     return rc;
 }
 
+static int send_a_datagram(void)
+{
+    char byte;
+    fern_address at;
+    fern_udp *udp = NULL;
+    int rc = fern_udp_open(AF_INET, &udp);
+    if (rc < 0)
+        return rc;
+    rc = fern_udp_find(udp, "127.0.0.1", "0", FERN_NEVER, &at);
+    if (rc == 0)
+        rc = fern_udp_bind(udp, &at);
+    if (rc == 0)
+        rc = (int)fern_udp_receive(udp, &byte, 1, NULL, fern_now() + 0.001);
+    if (rc == -ETIMEDOUT)
+        rc = fern_udp_address(udp, false, &at);
+    if (rc == 0)
+        rc = fern_udp_send(udp, "x", 1, &at, FERN_NEVER);
+    if (rc == 0)
+        CHECK_EQUAL(fern_udp_receive(udp, &byte, 1, NULL, FERN_NEVER), 1);
+    fern_udp_close(udp);
+    return rc;
+}
+
+static int name_an_address(void)
+{
+    fern_address address;
+    char name[1025];
+    CHECK_EQUAL(fern_address_parse("127.0.0.1", 0, &address), 0);
+    int rc = fern_reverse(&address, name, sizeof name, FERN_NEVER);
+    return rc == FERN_EAI - 10 ? -ENOMEM : rc <= FERN_EAI ? 0 : rc;
+}
+
 static int resolve_a_name(void)
 {
     struct addrinfo *found = NULL;
@@ -634,6 +667,8 @@ EVERY(use_a_temporary_file, true)
 EVERY(use_a_directory, true)
 EVERY(use_whole_files, true)
 EVERY(use_devices, true)
+EVERY(name_an_address, true)
+EVERY(send_a_datagram, true)
 
 /* Reports need a thread: one that has no memory now is made later. */
 TEST(an_error_is_told_although_memory_is_short)
