@@ -129,22 +129,32 @@ static int find_numeric(const fern_udp *udp, const char *host, const char *port,
     return fit(udp, &address, out) == 0;
 }
 
-int fern_udp_find(const fern_udp *udp, const char *host, const char *port, double deadline,
-                  fern_address *out)
+/* Parks. */
+static int find_name(const fern_udp *udp, const char *host, const char *port, double deadline,
+                     fern_address *out)
 {
     struct addrinfo *found, hints = {
         .ai_family = udp->dual && host ? AF_UNSPEC : udp->family,
         .ai_socktype = SOCK_DGRAM, .ai_flags = host ? 0 : AI_PASSIVE,
     };
-    if (find_numeric(udp, host, port, out))
-        return 0;
     int rc = fern_resolve(host, port, &hints, deadline, &found);
     if (rc < 0)
         return rc;
     fern_address address = { .length = found->ai_addrlen };
     memcpy(&address.storage, found->ai_addr, found->ai_addrlen);
     fern_resolve_free(found);
-    return fit(udp, &address, out);
+    return udp->io ? fit(udp, &address, out) : -EBADF;
+}
+
+int fern_udp_find(fern_udp *udp, const char *host, const char *port, double deadline,
+                  fern_address *out)
+{
+    if (find_numeric(udp, host, port, out))
+        return 0;
+    udp->refs++;
+    int rc = find_name(udp, host, port, deadline, out);
+    unref(udp);
+    return rc;
 }
 
 int fern_udp_bind(fern_udp *udp, const fern_address *address)

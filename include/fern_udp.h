@@ -28,9 +28,9 @@ FERN_API int fern_udp_family(const fern_udp *udp);  /* AF_INET, AF_INET6, AF_UNI
 
 /* Parks, for a name. The best address of `host` (NULL: any of ours) that this
    socket can reach, at `port`, in digits or a service's name. Returns what
-   fern_resolve does; EAI_FAMILY for a Unix socket. */
-FERN_API int fern_udp_find(const fern_udp *udp, const char *host, const char *port,
-                           double deadline, fern_address *out);
+   fern_resolve does; EAI_FAMILY for a Unix socket; -EBADF if it is closed meanwhile. */
+FERN_API int fern_udp_find(fern_udp *udp, const char *host, const char *port, double deadline,
+                           fern_address *out);
 
 /* Never park; -EAFNOSUPPORT for an address of another kind. */
 

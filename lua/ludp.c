@@ -428,7 +428,7 @@ static int udp_tostring(lua_State *L)
     const ludp *self = check_socket(L);
     char text[TEXT_SIZE];
     fern_address address;
-    int port, rc = self->udp ? fern_udp_address(self->udp, false, &address) : -EBADF;
+    int port = 0, rc = self->udp ? fern_udp_address(self->udp, false, &address) : -EBADF;
     if (rc == 0)
         rc = fern_address_text(&address, text, sizeof text, NULL, &port);
     if (!self->udp)

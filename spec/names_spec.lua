@@ -165,10 +165,11 @@ describe("an answer", function()
 
   it("that never comes holds up nobody, however often it is asked for", function()
     run [[
-      for _ = 1, 30 do
-        assert(select(3, net.resolve("a.slow", { timeout = 0.001 })) == "ETIMEDOUT")
-        await_lookup("a.slow")
-      end
+      local thread = fern.spawn(net.resolve, "a.slow")
+      await_lookup("a.slow")
+      thread:kill()
+      thread:join()
+      for _ = 1, 30 do assert(select(3, net.resolve("a.slow", { timeout = 0.001 })) == "ETIMEDOUT") end
       assert(lookups("a.slow") == 1)
       assert(net.resolve("host.test"))
     ]]
