@@ -157,13 +157,14 @@ static int udp_peer(lua_State *L)
     return tell_address(L, true);
 }
 
-/* Parks, for a name. "*" is any of our addresses; "" a Unix socket's free name. */
+/* Parks, for a name. "*" is any of our addresses; "@" a name that is free, of a Unix
+   socket. */
 static int bind_to(const ludp *self, struct place place, double deadline)
 {
     fern_address address;
-    if (place.length == 1 && place.host[0] == '*' && !is_local(self))
+    if (!is_local(self) && place.length == 1 && place.host[0] == '*')
         place.host = NULL;
-    if (place.length == 0 && is_local(self))
+    if (is_local(self) && place.length == 1 && place.host[0] == '@')
         return fern_udp_bind(self->udp, NULL);
     int rc = find(self, &place, deadline, &address);
     if (rc == 0)

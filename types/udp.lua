@@ -11,7 +11,7 @@ local udp = {}
 ---@field family? "inet"|"inet6"|"unix"     default: IPv6 that takes IPv4 too; of a path: "unix"
 ---@field host? string                      to bind to; "*": all of ours
 ---@field port? integer|string              to bind to; 0: any that is free
----@field path? string                      to bind a Unix socket to; "@name": abstract; "": a free one
+---@field path? string                      to bind a Unix socket to; "@name": abstract; "@": a free one
 ---@field timeout? number                   for looking the host up
 ---@field broadcast? boolean
 ---@field ttl? integer
