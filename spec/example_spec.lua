@@ -163,3 +163,79 @@ describe("examples/site.lua", function()
     for page = 1, 100 do assert.is_true(statuses[page], "page " .. page) end
   end)
 end)
+
+describe("examples/health.lua", function()
+  local listener, host, port
+
+  before_each(function()
+    listener = assert(net.listen("127.0.0.1", 0))
+    host, port = listener:address()
+  end)
+
+  after_each(function() listener:close() end)
+
+  local function check(...)
+    local output, code = script.run("", "examples/health.lua", ...)
+    local lines = lines_of(output)
+    return lines, code, table.remove(lines)
+  end
+
+  it("tells which ports take connections, and which do not", function()
+    local up = ("%s:%d"):format(host, port)
+    local lines, code, last = check("-q", up, "127.0.0.1:1", up, "[::ffff:127.0.0.1]:" .. port)
+    table.sort(lines)
+    assert.are.equal(4, #lines)
+    assert.is_truthy(lines[1]:find("^down +%d+ ms  127%.0%.0%.1:1: connection refused$"), lines[1])
+    for line = 2, 4 do assert.is_truthy(lines[line]:find("^up +%d+ ms  %S+:" .. port .. "$"), lines[line]) end
+    assert.are.equal("3 of 4 up", last)
+    assert.are.equal(1, code)
+  end)
+
+  it("fetches pages, and gives up those that stall", function()
+    local next_line, stop = script.start("examples/site.lua")
+    local page = next_line()
+    for _ = 2, 100 do next_line() end
+    local stalls = ("http://%s:%d/"):format(host, port)
+    local lines, code, last = check("-q", "-t", "0.5", stalls, (page:gsub("/1$", "/none")), "http://127.0.0.1:1/")
+    table.sort(lines)
+    assert.is_truthy(lines[1]:find("127.0.0.1:1/: connection refused", 1, true), lines[1])
+    assert.is_truthy(lines[2]:find("/none: status 404", 1, true), lines[2])
+    assert.is_truthy(lines[3]:find(stalls .. ": timeout", 1, true), lines[3])
+    assert.are.equal("0 of 3 up", last)
+    assert.are.equal(1, code)
+    lines, code, last = check("-q", page)
+    assert.is_truthy(lines[1]:find("^up .*/page/1$"), lines[1])
+    assert.are.equal("1 of 1 up", last)
+    assert.are.equal(0, code)
+    assert.are.equal("", stop())
+  end)
+
+  it("checks as many at once as it is told", function()
+    local stalls = ("http://%s:%d/"):format(host, port)
+    local began = fern.now()
+    local _, code, last = check("-q", "-n", "2", "-t", "0.1", stalls, stalls, stalls, stalls, stalls, stalls)
+    assert.is_true(fern.now() - began >= 0.3)
+    assert.are.equal("0 of 6 up", last)
+    assert.are.equal(1, code)
+  end)
+
+  it("tells how far it is", function()
+    local output = script.run("", "examples/health.lua", "127.0.0.1:1")
+    assert.is_truthy(output:find("\r0 of 1, 0 down", 1, true), output)
+    assert.is_truthy(output:find("\r1 of 1, 1 down", 1, true), output)
+    assert.is_truthy(output:find("0 of 1 up\n$"), output)
+  end)
+
+  it("explains itself", function()
+    local output, code = script.run("", "examples/health.lua", "--help")
+    assert.is_truthy(output:find("^usage: .*TARGET"), output)
+    assert.are.equal(0, code)
+    for _, wrong in ipairs { "", "nonsense", "-n 0", "-t x", "-n", "a:b:c", "-x" } do
+      local words = {}
+      for word in wrong:gmatch("%S+") do words[#words + 1] = word end
+      output, code = script.run("", "examples/health.lua", table.unpack(words))
+      assert.is_truthy(output:find("usage: ", 1, true), wrong)
+      assert.are.equal(2, code, wrong)
+    end
+  end)
+end)
