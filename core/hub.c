@@ -231,7 +231,19 @@ static void wake_up(fern_hub *hub)
     refill(hub);
 }
 
-static void turn(fern_hub *hub)
+/* While those that the last poll has woken have yet to run, another one would
+   find their descriptors ready once more, and cost as much. Before a time-out it
+   is due: what is there comes first. An abandoned thread never runs: not for ever. */
+static bool may_skip_poll(fern_hub *hub)
+{
+    if (FERN_HUB_BATCH == 1 || hub->coming == 0 || hub->unpolled == 0 || fern_list_empty(&hub->ready) ||
+        fern_timers_next(&hub->timers) <= fern_now())
+        return false;
+    hub->unpolled--;
+    return true;
+}
+
+static void poll_loop(fern_hub *hub)
 {
     double now = hub->now, until = now;
     if (fern_list_empty(&hub->ready) && !anything_posted(hub)) {
@@ -243,6 +255,13 @@ static void turn(fern_hub *hub)
     }
     hub->polls++;
     fern_loop_poll(hub->loop, now, until);
+    hub->unpolled = hub->coming;
+}
+
+static void turn(fern_hub *hub)
+{
+    if (!may_skip_poll(hub))
+        poll_loop(hub);
     wake_up(hub);
     run_ready(hub);
 }

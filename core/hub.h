@@ -70,6 +70,8 @@ struct fern_hub {
     void *on_error_arg;
 
     size_t listeners;           /* threads waiting for descriptors */
+    size_t coming;              /* threads woken for theirs, which have not run yet */
+    size_t unpolled;            /* turns that may still do without polling */
     size_t holds;               /* fern_hub_hold, offloaded jobs */
     struct fern_io **ios;       /* by descriptor number */
     size_t ios_size;

@@ -130,19 +130,39 @@ static int outcome_of(int events, int fd)
     return fcntl(fd, F_GETFD) < 0 ? -EBADF : -ENOMEM;
 }
 
-/* One who has been woken, and had no turn yet, is about to deal with it. */
+/* One who was woken, and has not run yet, is about to deal with it. */
+static void on_ready(fern_io *io, int event, fern_list *waiters, fern_watcher *watcher, int events)
+{
+    if (io->woken & event)
+        return;
+    fern_thread *thread = fern_wake_first(waiters, outcome_of(events, io->fd));
+    if (!thread) {
+        fern_watcher_stop(watcher);
+        return;
+    }
+    io->woken |= (uint8_t)event;
+    thread->hub->coming++;
+}
+
 static void on_readable(int events, void *arg)
 {
     fern_io *io = arg;
-    if (!fern_wake_first(&io->readers, outcome_of(events, io->fd)) && !(io->inside & FERN_READ))
-        fern_watcher_stop(io->reading);
+    on_ready(io, FERN_READ, &io->readers, io->reading, events);
 }
 
 static void on_writable(int events, void *arg)
 {
     fern_io *io = arg;
-    if (!fern_wake_first(&io->writers, outcome_of(events, io->fd)) && !(io->inside & FERN_WRITE))
-        fern_watcher_stop(io->writing);
+    on_ready(io, FERN_WRITE, &io->writers, io->writing, events);
+}
+
+/* The thread that waited for `event` runs again. */
+static void arrive(fern_hub *hub, fern_io *io, int event)
+{
+    if (!(io->woken & event))
+        return;
+    io->woken &= (uint8_t)~event;
+    hub->coming--;
 }
 
 static int watch(fern_hub *hub, fern_io *io, int event)
@@ -172,11 +192,10 @@ int fern_io_wait(fern_io *io, int event, double deadline)
     if (rc < 0)
         return rc;
     io->refs++;
-    io->inside |= (uint8_t)event;
     hub->listeners++;
     rc = fern_wait(waiters, event == FERN_READ ? &reading : &writing, io, deadline);
     hub->listeners--;
-    io->inside &= (uint8_t)~event;
+    arrive(hub, io, event);
     if (rc == 0 && io->fd < 0)
         rc = -EBADF;
     fern_io_unref(io);

@@ -16,7 +16,7 @@
 struct fern_io {
     int fd;                     /* -1 once closed */
     uint32_t refs;              /* the owner, and threads that wait */
-    uint8_t inside;             /* directions that a thread waits for, or is on its way back */
+    uint8_t woken;              /* directions that a thread was woken for, and has not run */
     uint8_t flow;               /* does a short read or write tell anything? io_transfer.c */
     bool drained, full;         /* the last read, write was short: the next one waits first */
     bool foreign;               /* somebody else's: forgotten after the wait */

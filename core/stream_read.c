@@ -16,6 +16,7 @@
 enum {
     SCRATCH = 64 * 1024,
     SMALL = 4096,               /* the least to ask for behind what is held */
+    STRAIGHT = 512,             /* the least of the caller's memory to read into at once */
     STEP = 256 * 1024,          /* the first piece of an answer that is a large one */
     WIDE = 64 * 1024,           /* memory that is mostly empty is given back */
 };
@@ -483,7 +484,7 @@ static ssize_t read_straight(fern_stream *stream, void *buffer, size_t size, dou
 
 static ssize_t read_some(fern_stream *stream, void *buffer, size_t size, double deadline)
 {
-    if (size >= SMALL && fern_stream_held(stream) == 0 && !stream->ended)
+    if (size >= STRAIGHT && fern_stream_held(stream) == 0 && !stream->ended)
         return read_straight(stream, buffer, size, deadline);
     int rc = fern_stream_fill(stream, deadline);
     return rc <= 0 ? rc : copy_held(stream, buffer, size);
