@@ -106,7 +106,7 @@ EMBED_C  := $(if $(LUA_LIBS),$(filter-out $(WITHOUT),$(wildcard spec/embed/test_
 EMBED_O  := $(call objects,spec/embed/failing.c $(LUA_C) $(filter lua/%,$(HTTP_C) $(TLS_C)))
 TEST_O   := $(call objects,$(TEST_C) $(EMBED_C) $(BENCH_C))
 MODULES  := $(BUILD)/lib/fern/core.so $(if $(HTTP_C),$(BUILD)/lib/fern/http/core.so) \
-            $(if $(TLS_C),$(BUILD)/lib/fern/tls/core.so)
+            $(if $(TLS_C),$(BUILD)/lib/fern/tls/openssl.so)
 EMBEDS   := $(patsubst spec/embed/%.c,$(BUILD)/test/%,$(EMBED_C))
 PROGRAMS := $(patsubst spec/core/%.c,$(BUILD)/test/%,$(TEST_C)) $(EMBEDS)
 BENCHES  := $(patsubst bench/%.c,$(BUILD)/bench/%,$(BENCH_C))
@@ -210,7 +210,7 @@ install: all  ## into PREFIX (LUADIR, LIBDIR, INCDIR; DESTDIR goes before them)
 uninstall:  ## take away what install put there, and nothing else
 	@cd '$(DESTDIR)$(LUADIR)' 2>/dev/null && rm -f $(LUA_SRC:lua/%=%) && \
 	    { rmdir -p --ignore-fail-on-non-empty $(sort $(patsubst %/,%,$(dir $(LUA_SRC:lua/%=%)))) 2>/dev/null || :; } || :
-	@cd '$(DESTDIR)$(LIBDIR)' 2>/dev/null && rm -f fern/core.so fern/http/core.so fern/tls/core.so && \
+	@cd '$(DESTDIR)$(LIBDIR)' 2>/dev/null && rm -f fern/core.so fern/http/core.so fern/tls/openssl.so && \
 	    { rmdir --ignore-fail-on-non-empty fern/http fern/tls fern 2>/dev/null || :; } || :
 	@cd '$(DESTDIR)$(INCDIR)' 2>/dev/null && rm -f $(HEADERS:include/%=%) || :
 
@@ -272,11 +272,12 @@ $(BUILD)/lib/fern/core.so: $(CORE_O) $(call objects,$(LUA_C))
 	$(link_module) $^ $(LIBEV_LIBS)
 
 # One copy of the runtime in a process: these modules take theirs from the other.
-# An RPATH of the old kind, which LD_LIBRARY_PATH does not come before.
+# An RPATH of the old kind, which LD_LIBRARY_PATH does not come before. None but that
+# is called core.so in a folder tls: glibc before 2.37 would look there first.
 upon_core = -L$(BUILD)/lib/fern -l:core.so -Wl,--disable-new-dtags '-Wl,-rpath,$$ORIGIN/..'
 $(BUILD)/lib/fern/http/core.so: $(HTTP_O) $(BUILD)/lib/fern/core.so
 	$(link_module) $(HTTP_O) $(upon_core) $(CURL_LIBS)
-$(BUILD)/lib/fern/tls/core.so: $(TLS_O) $(BUILD)/lib/fern/core.so
+$(BUILD)/lib/fern/tls/openssl.so: $(TLS_O) $(BUILD)/lib/fern/core.so
 	$(link_module) $(TLS_O) $(upon_core) $(SSL_LIBS)
 
 # For specs: the system calls that Lua lacks

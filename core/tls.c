@@ -286,10 +286,16 @@ static void tls_release(void *object)
     free(self);
 }
 
+static const char *tls_words(const void *object, int rc)
+{
+    const fern_tls *self = object;
+    return rc == FERN_ETLS ? self->error : NULL;
+}
+
 /* No descriptor: nobody is to write to it past us. */
 static const fern_stream_kind kind = {
     .name = "TLS", .read = tls_read, .write = tls_write, .flush = tls_flush, .shutdown = tls_shutdown,
-    .close = tls_close, .release = tls_release, .pending = tls_pending,
+    .close = tls_close, .release = tls_release, .pending = tls_pending, .words = tls_words,
 };
 
 bool fern_tls_is(const fern_stream *stream)

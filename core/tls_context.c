@@ -247,6 +247,11 @@ bool fern_tls_context_server(const fern_tls_context *context)
     return context->server;
 }
 
+bool fern_tls_context_verifies(const fern_tls_context *context)
+{
+    return !context->server && context->verifies;
+}
+
 SSL_CTX *fern_tls_context_native(const fern_tls_context *context)
 {
     return context->ctx;

@@ -102,6 +102,9 @@ FERN_API int fern_tls_context_add(fern_tls_context *context, const char *name,
                                   fern_tls_context *other);
 FERN_API bool fern_tls_context_server(const fern_tls_context *context);
 
+/* Is it one of clients that look at the host's name? */
+FERN_API bool fern_tls_context_verifies(const fern_tls_context *context);
+
 /* OpenSSL's, borrowed, until the next reload: for what is not here. */
 FERN_API struct ssl_ctx_st *fern_tls_context_native(const fern_tls_context *context);
 

@@ -1,0 +1,192 @@
+-- SPDX-License-Identifier: MIT
+-- tls: TLS over connections and other streams, by OpenSSL. See docs/modules/tls.md.
+--
+--    local stream = assert(tls.connect("example.com", 443, { timeout = 10 }))
+--    local stream = assert(tls.wrap(connection, { host = "example.com" }))
+--    tls.serve(tls.listen("*", 443, { certificate = "a.pem", key = "a.key" }), handler)
+
+local fern = require "fern"
+local net = require "fern.net"
+local ok, core = pcall(require, "fern.tls.openssl")
+if not ok then
+  local why = core:find("'fern.tls.openssl' not found", 1, true) and "" or "\n" .. core
+  error("fern.tls needs a fern built with OpenSSL 3"
+    .. " (Debian: libssl-dev, Fedora: openssl-devel, Alpine: openssl-dev)" .. why, 0)
+end
+
+local tls = { context = core.context }
+
+-- ---- options ----
+
+-- What is of one connection; everything else is of its context.
+local CHECKS <const> = {
+  context = "userdata", host = "string", server_name = "string", session = "string",
+  any_host = "boolean", timeout = "number", handshake = "boolean", connect = "table",
+}
+
+local function check(name, value)
+  if type(value) ~= CHECKS[name] then
+    error(("bad option '%s' (%s expected, got %s)"):format(name, CHECKS[name], type(value)), 4)
+  end
+  if value ~= value then error(("bad option '%s' (a number of seconds expected)"):format(name), 4) end
+end
+
+-- The two kinds apart; the second is nil if there is none of them.
+local function split(options, argument)
+  if options ~= nil and type(options) ~= "table" then
+    error(("bad argument #%d (a table of options expected)"):format(argument), 3)
+  end
+  local own, rest = {}, nil
+  for name, value in pairs(options or {}) do
+    if CHECKS[name] then
+      check(name, value)
+      own[name] = value
+    else
+      rest = rest or {}
+      rest[name] = value
+    end
+  end
+  if own.context and rest then
+    error(("the option '%s' is of a context, which is given already"):format(next(rest)), 3)
+  end
+  return own, rest
+end
+
+local usual                     -- the context of clients that say nothing of it
+
+-- A context, or nil, message, code.
+local function context_of(own, rest)
+  if own.context then return own.context end
+  if rest then return core.context(rest) end
+  if usual then return usual end
+  local made, message, code = core.context {}
+  usual = usual or made
+  return made, message, code
+end
+
+-- ---- streams ----
+
+local function new_limit(timeout)
+  local ends = timeout and fern.now() + timeout
+  return function() return ends and ends - fern.now() end
+end
+
+local guard = { __close = function(self) if self.stream then self.stream:close() end end }
+
+-- A stream that is not handed out is closed, whatever the reason.
+local function shake(stream, timeout)
+  local held <close> = setmetatable({ stream = stream }, guard)
+  local shaken, message, code = stream:handshake(timeout)
+  if not shaken then return nil, message, code end
+  held.stream = nil
+  return stream
+end
+
+local function wrap(stream, context, own, left)
+  local wrapped, message, code =
+    core.wrap(stream, context, own.host, own.server_name, own.session, own.any_host)
+  if not wrapped or own.handshake == false then return wrapped, message, code end
+  return shake(wrapped, left())
+end
+
+-- wrap(stream [, options]): TLS over a stream, which is gone then; as a client, or
+-- with `server` or a server's context, as a server.
+function tls.wrap(stream, options)
+  local own, rest = split(options, 2)
+  local left = new_limit(own.timeout)
+  local context, message, code = context_of(own, rest)
+  if not context then return nil, message, code end
+  return wrap(stream, context, own, left)
+end
+
+-- connect(host, port [, options]): a connection, and the handshake.
+function tls.connect(host, port, options)
+  local own, rest = split(options, 3)
+  local left = new_limit(own.timeout)
+  local context, message, code = context_of(own, rest)
+  if not context then return nil, message, code end
+  local connecting = {}
+  for name, value in pairs(own.connect or {}) do connecting[name] = value end
+  connecting.timeout = left() or connecting.timeout
+  local connection
+  connection, message, code = net.connect(host, port, connecting)
+  if not connection then return nil, message, code end
+  own.host = own.host or host
+  own.session = own.session or ("%s:%s"):format(host, port)
+  return wrap(connection, context, own, left)
+end
+
+-- ---- listeners ----
+
+local listener = { __name = "fern.tls.listener" }
+listener.__index = listener
+
+-- The handshake is not made here, where it would hold up the next one: the first
+-- call that reads or writes makes it.
+function listener:accept(timeout)
+  local connection, message, code = self.plain:accept(timeout)
+  if not connection then return nil, message, code end
+  return core.wrap(connection, self.context)
+end
+
+function listener:address() return self.plain:address() end
+function listener:close() return self.plain:close() end
+listener.__close = listener.close
+
+function listener:__tostring()
+  return ("%s over %s"):format(listener.__name, tostring(self.plain))
+end
+
+-- The context that is given, or one of the options; or nil, message, code.
+local function context_of_server(options)
+  if type(options) ~= "userdata" then
+    local own, rest = split(options, 2)
+    if not own.context then
+      rest = rest or {}
+      rest.server = true
+    end
+    local context, message, code = context_of(own, rest)
+    if not context then return nil, message, code end
+    options = context
+  end
+  if not options:is_server() then error("a server's context expected", 3) end
+  return options
+end
+
+-- listener(plain, options or context): a listener over one that there is, which it owns.
+function tls.listener(plain, options)
+  local context, message, code = context_of_server(options)
+  if not context then return nil, message, code end
+  return setmetatable({ plain = plain, context = context }, listener)
+end
+
+-- listen(host, port, options or context [, net.listen's options])
+function tls.listen(host, port, options, listening)
+  local context, message, code = context_of_server(options)
+  if not context then return nil, message, code end
+  local plain
+  plain, message, code = net.listen(host, port, listening)
+  if not plain then return nil, message, code end
+  return setmetatable({ plain = plain, context = context }, listener)
+end
+
+-- handler(fn [, on_handshake_error]): for net.serve; fn(stream, ...) is called once
+-- the handshake has been made. One that fails is the peer's affair, and is told to
+-- on_handshake_error(message, code, ...) if there is one.
+function tls.handler(fn, on_handshake_error)
+  return function(stream, ...)
+    local shaken, message, code = stream:handshake()
+    if shaken then return fn(stream, ...) end
+    if on_handshake_error then on_handshake_error(message, code, ...) end
+  end
+end
+
+-- serve(listener, handler [, options]): as net.serve, and on_handshake_error.
+function tls.serve(from, handler, options)
+  local rest = {}
+  for name, value in pairs(options or {}) do rest[name] = value end
+  rest.on_handshake_error = nil
+  return net.serve(from, tls.handler(handler, options and options.on_handshake_error), rest)
+end
+
+return tls

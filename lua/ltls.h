@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT
+   ltls: "fern.tls.openssl", under lua/fern/tls.lua: contexts, streams of TLS, and what
+   certificates say. */
+#ifndef LTLS_H
+#define LTLS_H
+
+#include "fern_tls.h"
+#include "lfern.h"
+
+#define LTLS_CONTEXT "fern.tls.context"
+#define LTLS_STREAM "fern.tls.stream"
+
+/* The first uservalue is its sni function, if it has one, the second a table of the
+   options that it was made with. */
+typedef struct ltls_context {
+    const void *mark;
+    fern_tls_context *core;     /* NULL until it is made */
+    bool chooses;               /* has an sni function */
+} ltls_context;
+
+/* The context at `arg`, made. */
+LFERN_PRIVATE ltls_context *ltls_context_check(lua_State *L, int arg);
+
+/* The stream on the top needs the context at `index`, as long as it lives. */
+LFERN_PRIVATE void ltls_context_keep(lua_State *L, int index);
+
+/* Push a table of what the certificate, which is unreferenced, says; nil for NULL. */
+LFERN_PRIVATE void ltls_push_certificate(lua_State *L, fern_tls_certificate *certificate);
+
+/* What these files open; the first adds to the table on the top. */
+LFERN_PRIVATE void ltls_context_open(lua_State *L);
+
+FERN_API int luaopen_fern_tls_openssl(lua_State *L);
+
+#endif

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT
+   ltls_certificate: a certificate as a table. The core's texts are freed whether Lua
+   has memory for copies of them or not. */
+#include "ltls.h"
+
+#include <stdlib.h>
+
+typedef struct view {
+    fern_tls_certificate *certificate;
+    char *text;                 /* being copied */
+} view;
+
+/* Push `text`, which is ours now; nil for NULL. */
+static void push_text(lua_State *L, view *self, char *text)
+{
+    self->text = text;
+    lua_pushstring(L, text);
+    self->text = NULL;
+    free(text);
+}
+
+static void set_text(lua_State *L, view *self, const char *key, char *text)
+{
+    push_text(L, self, text);
+    lua_setfield(L, -2, key);
+}
+
+static void set_time(lua_State *L, const char *key, time_t seconds)
+{
+    lua_pushinteger(L, (lua_Integer)seconds);
+    lua_setfield(L, -2, key);
+}
+
+static void set_names(lua_State *L, view *self)
+{
+    char *name;
+    lua_newtable(L);
+    for (size_t i = 0; (name = fern_tls_certificate_name(self->certificate, i)) != NULL; i++) {
+        push_text(L, self, name);
+        lua_rawseti(L, -2, (lua_Integer)i + 1);
+    }
+    lua_setfield(L, -2, "names");
+}
+
+static int push_view(lua_State *L)
+{
+    view *self = lua_touserdata(L, 1);
+    const fern_tls_certificate *certificate = self->certificate;
+    lua_createtable(L, 0, 8);
+    set_text(L, self, "subject", fern_tls_certificate_subject(certificate));
+    set_text(L, self, "issuer", fern_tls_certificate_issuer(certificate));
+    set_text(L, self, "serial", fern_tls_certificate_serial(certificate));
+    set_text(L, self, "fingerprint", fern_tls_certificate_digest(certificate, "sha256"));
+    set_text(L, self, "pem", fern_tls_certificate_pem(certificate));
+    set_time(L, "not_before", fern_tls_certificate_begins(certificate));
+    set_time(L, "not_after", fern_tls_certificate_ends(certificate));
+    set_names(L, self);
+    return 1;
+}
+
+void ltls_push_certificate(lua_State *L, fern_tls_certificate *certificate)
+{
+    view self = { .certificate = certificate };
+    if (!certificate) {
+        lua_pushnil(L);
+        return;
+    }
+    lua_pushcfunction(L, push_view);
+    lua_pushlightuserdata(L, &self);
+    int status = lua_pcall(L, 1, 1, 0);
+    free(self.text);
+    fern_tls_certificate_unref(certificate);
+    if (status != LUA_OK)
+        lua_error(L);
+}

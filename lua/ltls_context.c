@@ -1,0 +1,465 @@
+/* SPDX-License-Identifier: MIT
+   ltls_context: contexts of options. One that asks a Lua function which context serves
+   a client finds that function by its own address in a table with weak values:
+   the core may live longer than the Lua state. */
+#include "ltls.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <string.h>
+
+static const char mark = 0;
+
+static const char choosers_key = 0;     /* registry: address -> context, weak values */
+static const char kept_key = 0;         /* registry: stream -> context, weak keys */
+
+ltls_context *ltls_context_check(lua_State *L, int arg)
+{
+    ltls_context *self = lfern_object(L, arg, sizeof *self, &mark, LTLS_CONTEXT);
+    luaL_argcheck(L, self->core, arg, "a context that was never made");
+    return self;
+}
+
+void ltls_context_keep(lua_State *L, int index)
+{
+    const ltls_context *self = ltls_context_check(L, index);
+    if (!self->chooses)
+        return;
+    index = lua_absindex(L, index);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &kept_key);
+    lua_pushvalue(L, -2);
+    lua_pushvalue(L, index);
+    lua_rawset(L, -3);
+    lua_pop(L, 1);
+}
+
+/* ---- the sni function ---- */
+
+/* Called with the context's address and the name: its answer, or nothing. */
+static int call_chooser(lua_State *L)
+{
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &choosers_key);
+    lua_rawgetp(L, -1, lua_touserdata(L, 1));
+    if (lua_isnil(L, -1))
+        return 0;
+    lua_getiuservalue(L, -1, 1);
+    lua_pushvalue(L, 2);
+    lua_call(L, 1, 1);
+    if (!lua_toboolean(L, -1))
+        return 1;
+    if (!fern_tls_context_server(ltls_context_check(L, -1)->core))
+        return luaL_error(L, "the sni function has returned a client's context");
+    return 1;
+}
+
+/* An error in it is nobody's in particular: it is told to on_error. */
+static int chooser_failed(lua_State *L)
+{
+    int rc = lfern_error_code(L, -1, NULL);
+    if (rc < 0) {
+        lua_pop(L, 1);
+        return rc;
+    }
+    lfern_report(L, lfern_of(L), "in the sni function of a TLS context", NULL);
+    return FERN_ERAISED;
+}
+
+/* In the thread that makes the handshake: its Lua state is the one that parks. */
+static int choose(void *arg, const char *name, double deadline, fern_tls_context **out)
+{
+    lua_State *L = fern_thread_spot(fern_current());
+    (void)deadline;
+    if (!L || !lua_checkstack(L, LUA_MINSTACK))
+        return -ENOMEM;
+    lua_pushcfunction(L, call_chooser);
+    lua_pushlightuserdata(L, arg);
+    lua_pushstring(L, name);
+    int status = lua_pcall(L, 2, 1, 0), rc = 0;
+    if (status != LUA_OK)
+        rc = chooser_failed(L);
+    else if (lua_toboolean(L, -1))
+        *out = fern_tls_context_ref(((ltls_context *)lua_touserdata(L, -1))->core);
+    else if (lua_isboolean(L, -1))
+        rc = FERN_ETLS;
+    if (status == LUA_OK)
+        lua_pop(L, 1);
+    fern_park_at(L);
+    return rc;
+}
+
+static void set_chooser(lua_State *L, ltls_context *self, int index)
+{
+    self->chooses = true;
+    lua_getfield(L, 1, "sni");
+    lua_setiuservalue(L, index, 1);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &choosers_key);
+    lua_pushvalue(L, index);
+    lua_rawsetp(L, -2, self);
+    lua_pop(L, 1);
+}
+
+/* ---- options: of the table at 1 ---- */
+
+static const struct text {
+    const char *name;
+    size_t offset;
+} texts[] = {
+    { "cafile", offsetof(fern_tls_options, ca) },
+    { "capath", offsetof(fern_tls_options, ca_path) },
+    { "certificate", offsetof(fern_tls_options, certificate) },
+    { "key", offsetof(fern_tls_options, key) },
+    { "password", offsetof(fern_tls_options, password) },
+    { "ciphers", offsetof(fern_tls_options, ciphers) },
+    { "ciphersuites", offsetof(fern_tls_options, ciphersuites) },
+    { "curves", offsetof(fern_tls_options, curves) },
+    { "dh", offsetof(fern_tls_options, dh) },
+};
+
+static const char *const names[] = {
+    "server", "verify", "depth", "cafile", "capath", "certificate", "key", "password", "ciphers",
+    "ciphersuites", "curves", "dh", "min_version", "max_version", "options", "alpn",
+    "handshake_timeout", "sessions", "sni", NULL,
+};
+
+static _Noreturn void refuse(lua_State *L, const char *name, const char *expected)
+{
+    luaL_error(L, "bad option '%s' (%s expected)", name, expected);
+    __builtin_unreachable();
+}
+
+static const char *check_text(lua_State *L, int index, const char *name)
+{
+    if (lua_type(L, index) != LUA_TSTRING)
+        refuse(L, name, "string");
+    if (strlen(lua_tostring(L, index)) != lua_rawlen(L, index))
+        refuse(L, name, "a string without zeros");
+    return lua_tostring(L, index);
+}
+
+static void take_texts(lua_State *L, fern_tls_options *options)
+{
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        const char **text = (const char **)((char *)options + texts[i].offset);
+        if (lua_getfield(L, 1, texts[i].name) != LUA_TNIL)
+            *text = check_text(L, -1, texts[i].name);
+        lua_pop(L, 1);          /* it is the table's */
+    }
+}
+
+static int take_version(lua_State *L, const char *name)
+{
+    static const char *const versions[] = { "1.0", "1.1", "1.2", "1.3" };
+    int found = 0;
+    if (lua_getfield(L, 1, name) != LUA_TNIL) {
+        const char *text = check_text(L, -1, name);
+        text += strncmp(text, "TLSv", 4) == 0 ? 4 : 0;
+        for (int i = 0; i < 4; i++)
+            if (strcmp(text, versions[i]) == 0 || (i == 0 && strcmp(text, "1") == 0))
+                found = FERN_TLS_1_0 + i;
+        if (!found)
+            refuse(L, name, "\"TLSv1.2\" or the like");
+    }
+    lua_pop(L, 1);
+    return found;
+}
+
+static fern_tls_verify take_verify(lua_State *L, bool server)
+{
+    static const char *const words[] = { "none", "peer", "require" };
+    fern_tls_verify verify = FERN_TLS_VERIFY_DEFAULT;
+    int type = lua_getfield(L, 1, "verify");
+    if (type == LUA_TBOOLEAN && !lua_toboolean(L, -1))
+        verify = FERN_TLS_VERIFY_NONE;
+    else if (type == LUA_TBOOLEAN)
+        verify = server ? FERN_TLS_VERIFY_REQUIRE : FERN_TLS_VERIFY_PEER;
+    for (int i = 0; type == LUA_TSTRING && i < 3; i++)
+        if (strcmp(lua_tostring(L, -1), words[i]) == 0)
+            verify = (fern_tls_verify)(FERN_TLS_VERIFY_NONE + i);
+    if (type != LUA_TNIL && verify == FERN_TLS_VERIFY_DEFAULT)
+        refuse(L, "verify", "a boolean, \"none\", \"peer\" or \"require\"");
+    lua_pop(L, 1);
+    return verify;
+}
+
+/* The strings are the list's, which is the table's. */
+static void take_protocols(lua_State *L, fern_tls_options *options)
+{
+    if (lua_getfield(L, 1, "alpn") == LUA_TNIL) {
+        lua_pop(L, 1);
+        return;
+    }
+    if (lua_type(L, -1) != LUA_TTABLE)
+        refuse(L, "alpn", "an array of names");
+    size_t count = lua_rawlen(L, -1);
+    const char **list = lua_newuserdatauv(L, (count + 1) * sizeof *list, 0);
+    for (size_t i = 0; i < count; i++) {
+        lua_rawgeti(L, -2, (lua_Integer)i + 1);
+        list[i] = check_text(L, -1, "alpn");
+        if (!*list[i] || strlen(list[i]) > 255)
+            refuse(L, "alpn", "names of 1 to 255 bytes");
+        lua_pop(L, 1);
+    }
+    list[count] = NULL;
+    options->alpn = list;
+    lua_replace(L, -2);         /* the memory stays on the stack */
+}
+
+static void take_bits(lua_State *L, fern_tls_options *options)
+{
+    int top = lua_gettop(L);
+    uint64_t bits = 0;
+    if (lua_getfield(L, 1, "options") != LUA_TNIL && lua_type(L, -1) != LUA_TTABLE)
+        refuse(L, "options", "an array of names");
+    for (lua_Integer i = 1; lua_istable(L, -1) && lua_rawgeti(L, -1, i) != LUA_TNIL; i++) {
+        if (lua_type(L, -1) != LUA_TSTRING || !fern_tls_option(lua_tostring(L, -1), &bits))
+            luaL_error(L, "bad option 'options' (OpenSSL has no '%s')", luaL_tolstring(L, -1, NULL));
+        options->options |= bits;
+        lua_pop(L, 1);
+    }
+    lua_settop(L, top);
+}
+
+static size_t take_count(lua_State *L, const char *name, size_t otherwise)
+{
+    lua_getfield(L, 1, name);
+    size_t count = lfern_option_size(L, name, 0, otherwise);
+    lua_pop(L, 1);
+    return count;
+}
+
+static double take_seconds(lua_State *L, const char *name)
+{
+    double seconds = 0;
+    if (lua_getfield(L, 1, name) != LUA_TNIL) {
+        seconds = lua_tonumber(L, -1);
+        if (lua_type(L, -1) != LUA_TNUMBER || !(seconds > 0))
+            refuse(L, name, "a number of seconds above 0");
+    }
+    lua_pop(L, 1);
+    return seconds;
+}
+
+/* Raises for what is none. Leaves what the options need on the stack. */
+static void take_options(lua_State *L, fern_tls_options *options)
+{
+    options->verify = take_verify(L, options->server);
+    size_t depth = take_count(L, "depth", 0), sessions = take_count(L, "sessions", 128);
+    options->depth = depth < 1000 ? (int)depth : 1000;
+    options->sessions = sessions;
+    options->no_sessions = sessions == 0;
+    options->handshake_timeout = take_seconds(L, "handshake_timeout");
+    options->min_version = take_version(L, "min_version");
+    options->max_version = take_version(L, "max_version");
+    take_bits(L, options);
+    take_texts(L, options);
+    take_protocols(L, options);
+}
+
+/* nil, words, code */
+static int fail(lua_State *L, int rc, const char *words)
+{
+    int count = lfern_fail(L, rc);
+    if (words[0]) {
+        lua_pushstring(L, words);
+        lua_replace(L, -3);
+    }
+    return count;
+}
+
+/* ---- making ---- */
+
+/* The names of the sni table, whose values are contexts. */
+static void check_names(lua_State *L)
+{
+    for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
+        ltls_context *other = lfern_marked(L, -1, sizeof *other, &mark);
+        if (lua_type(L, -2) != LUA_TSTRING || !other || !other->core ||
+            !fern_tls_context_server(other->core))
+            refuse(L, "sni", "a table of names and servers' contexts");
+    }
+}
+
+static void add_names(lua_State *L, const ltls_context *self)
+{
+    if (lua_getfield(L, 1, "sni") == LUA_TTABLE)
+        for (lua_pushnil(L); lua_next(L, -2); lua_pop(L, 1)) {
+            const ltls_context *other = ltls_context_check(L, -1);
+            int rc = fern_tls_context_add(self->core, lua_tostring(L, -2), other->core);
+            if (rc < 0)
+                lfern_raise(L, rc);
+        }
+    lua_pop(L, 1);
+}
+
+/* Is there somebody to be? */
+static void check_server(lua_State *L, ltls_context *self, int index, fern_tls_options *options)
+{
+    int type = lua_getfield(L, 1, "sni");
+    if (type != LUA_TNIL && !options->server)
+        refuse(L, "sni", "no such thing for a client");
+    if (type == LUA_TTABLE) {
+        check_names(L);
+    } else if (type != LUA_TNIL) {
+        lfern_option_function(L, "sni");
+        set_chooser(L, self, index);
+        options->choose = choose;
+        options->arg = self;
+    }
+    lua_pop(L, 1);
+    if (options->server && !options->certificate && type == LUA_TNIL)
+        luaL_error(L, "a server needs the option 'certificate'");
+}
+
+static void copy_into(lua_State *L, int from, int to)
+{
+    for (lua_pushnil(L); lua_next(L, from);) {
+        lua_pushvalue(L, -2);
+        lua_insert(L, -2);
+        lua_rawset(L, to);
+    }
+}
+
+/* A table of those at `from`, and over them those at `over`; 0: none. */
+static void push_copy(lua_State *L, int from, int over)
+{
+    lua_newtable(L);
+    int top = lua_gettop(L);
+    copy_into(L, from, top);
+    if (over)
+        copy_into(L, over, top);
+}
+
+static ltls_context *new_context(lua_State *L)
+{
+    ltls_context *self = lua_newuserdatauv(L, sizeof *self, 2);
+    *self = (ltls_context){ .mark = &mark };
+    luaL_setmetatable(L, LTLS_CONTEXT);
+    return self;
+}
+
+/* context{...} */
+static int tls_context(lua_State *L)
+{
+    char words[FERN_TLS_ERROR_SIZE] = "";
+    fern_tls_options options = { .error = words };
+    luaL_checktype(L, 1, LUA_TTABLE);
+    lua_settop(L, 1);
+    lfern_open(L);
+    lfern_options(L, 1, names);
+    lua_getfield(L, 1, "server");
+    options.server = lua_toboolean(L, -1);
+    ltls_context *self = new_context(L);
+    int index = lua_gettop(L);
+    push_copy(L, 1, 0);
+    lua_setiuservalue(L, index, 2);
+    take_options(L, &options);
+    check_server(L, self, index, &options);
+    lfern_enter(L);
+    int rc = fern_tls_context_new(&options, FERN_NEVER, &self->core);
+    lfern_left(L, lfern_of(L));
+    if (rc < 0)
+        return fail(L, rc, words);
+    add_names(L, self);
+    lua_pushvalue(L, index);
+    return 1;
+}
+
+/* context:reload([options]): the same anew, but for what these say. */
+static int context_reload(lua_State *L)
+{
+    static const char *const fixed[] = { "server", "sni" };
+    char words[FERN_TLS_ERROR_SIZE] = "";
+    ltls_context *self = ltls_context_check(L, 1);
+    fern_tls_options options = { .error = words, .server = fern_tls_context_server(self->core) };
+    lua_settop(L, 2);
+    if (!lua_isnil(L, 2)) {
+        luaL_checktype(L, 2, LUA_TTABLE);
+        lfern_options(L, 2, names);
+        for (int i = 0; i < 2; i++)
+            if (lua_getfield(L, 2, fixed[i]) != LUA_TNIL)
+                refuse(L, fixed[i], "nothing that a reload could change");
+    }
+    lua_settop(L, 2);
+    lua_getiuservalue(L, 1, 2);
+    push_copy(L, 3, lua_isnil(L, 2) ? 0 : 2);
+    lua_insert(L, 1);           /* where take_options looks */
+    take_options(L, &options);
+    lfern_enter(L);
+    int rc = fern_tls_context_reload(self->core, &options, FERN_NEVER);
+    lfern_left(L, lfern_of(L));
+    if (rc < 0)
+        return fail(L, rc, words);
+    lua_pushvalue(L, 1);
+    lua_setiuservalue(L, 2, 2);
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+/* context:add(name, other): clients that ask for the name are served by the other. */
+static int context_add(lua_State *L)
+{
+    ltls_context *self = ltls_context_check(L, 1), *other = NULL;
+    const char *name = luaL_checkstring(L, 2);
+    luaL_argcheck(L, fern_tls_context_server(self->core), 1, "a server's context expected");
+    if (!lua_isnoneornil(L, 3))
+        other = ltls_context_check(L, 3);
+    luaL_argcheck(L, !other || fern_tls_context_server(other->core), 3,
+                  "a server's context expected");
+    int rc = fern_tls_context_add(self->core, name, other ? other->core : NULL);
+    if (rc < 0)
+        lfern_raise(L, rc);
+    lua_pushboolean(L, 1);
+    return 1;
+}
+
+static int context_is_server(lua_State *L)
+{
+    lua_pushboolean(L, fern_tls_context_server(ltls_context_check(L, 1)->core));
+    return 1;
+}
+
+static int context_gc(lua_State *L)
+{
+    ltls_context *self = lfern_object(L, 1, sizeof *self, &mark, LTLS_CONTEXT);
+    fern_tls_context_unref(self->core);
+    self->core = NULL;
+    return 0;
+}
+
+static int context_tostring(lua_State *L)
+{
+    const ltls_context *self = lfern_object(L, 1, sizeof *self, &mark, LTLS_CONTEXT);
+    const char *what = !self->core ? "none" : fern_tls_context_server(self->core) ? "server" : "client";
+    lua_pushfstring(L, LTLS_CONTEXT " (%s)", what);
+    return 1;
+}
+
+/* ---- open ---- */
+
+static void new_weak_table(lua_State *L, const void *key, const char *mode)
+{
+    lua_newtable(L);
+    lua_createtable(L, 0, 1);
+    lua_pushstring(L, mode);
+    lua_setfield(L, -2, "__mode");
+    lua_setmetatable(L, -2);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, key);
+}
+
+void ltls_context_open(lua_State *L)
+{
+    static const luaL_Reg methods[] = {
+        { "reload", context_reload }, { "add", context_add }, { "is_server", context_is_server },
+        { "__gc", context_gc }, { "__tostring", context_tostring }, { NULL, NULL },
+    };
+    new_weak_table(L, &choosers_key, "v");
+    new_weak_table(L, &kept_key, "k");
+    if (luaL_newmetatable(L, LTLS_CONTEXT)) {
+        luaL_setfuncs(L, methods, 0);
+        lua_pushvalue(L, -1);
+        lua_setfield(L, -2, "__index");
+    }
+    lua_pop(L, 1);
+    lua_pushcfunction(L, tls_context);
+    lua_setfield(L, -2, "context");
+}
