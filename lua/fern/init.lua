@@ -41,8 +41,7 @@ local fern = {
 }
 
 -- fern.http and its like: the submodule of that name, loaded on first use.
-local submodules = { debug = true, http = true, net = true, socket = true }
-local submodules = { debug = true, fs = true, http = true, net = true, tls = true }
+local submodules = { debug = true, fs = true, http = true, net = true, socket = true, tls = true }
 
 loading.install(core)
 
