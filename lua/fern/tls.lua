@@ -118,7 +118,7 @@ end
 
 -- ---- listeners ----
 
-local listener = { __name = "fern.tls.listener" }
+local listener = core.listener
 listener.__index = listener
 
 -- The handshake is not made here, where it would hold up the next one: the first
