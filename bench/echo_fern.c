@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
    echo_fern: the server of echo_ev.c on fern.h and fern_stream.h, a green thread
    a connection. */
+#include "fern_net.h"
 #include "fern_stream.h"
 
 #include <stdio.h>
@@ -51,10 +52,10 @@ static int source(void *arg)
 static fern_io *open_listener(void)
 {
     fern_io *listener;
-    char host[64];
+    char host[128];
     int port;
-    if (fern_tcp_listen("127.0.0.1", "0", 4096, FERN_NEVER, &listener) < 0 ||
-        fern_tcp_address(listener, false, host, sizeof host, &port) < 0)
+    if (fern_tcp_listen("127.0.0.1", "0", NULL, FERN_NEVER, &listener) < 0 ||
+        fern_socket_address(listener, false, host, sizeof host, &port) < 0)
         abort();
     printf("%d %d\n", port, (int)getpid());
     fflush(stdout);
@@ -71,7 +72,7 @@ int main(int argc, char **argv)
     if (fern_hub_open(NULL, &hub) < 0)
         abort();
     fern_io *listener = open_listener();
-    while (fern_tcp_accept(listener, FERN_NEVER, &io) == 0)
+    while (fern_accept(listener, FERN_NEVER, &io) == 0)
         if (fern_stream_of_io(io, &stream) < 0 || fern_spawn(body, stream, NULL, NULL) < 0)
             abort();
     return 1;

@@ -34,6 +34,13 @@ static inline void fern_hub_prefetch(const fern_hub *hub)
     #pragma GCC unroll 4
     for (int i = 0; i < 4; i++)
         __builtin_prefetch(spot + i * 64);
+    if (hub->coming) {          /* input and output park deeper, for a descriptor */
+        #pragma GCC unroll 8
+        for (int i = 7; i < 15; i++)
+            __builtin_prefetch(sp + i * 64);
+        __builtin_prefetch(soon->object);
+        __builtin_prefetch((const char *)soon->object + 64);
+    }
     const char *later = (const char *)soon->queue.next;
     __builtin_prefetch(later);
     __builtin_prefetch(later + 64);

@@ -23,6 +23,7 @@ struct fern_thread {
     bool waiting;               /* in fern_wait, not yet woken */
     bool begun;                 /* its body has */
     bool ended;                 /* the outcome stands */
+    bool rested;                /* it has waited since it last was to make way: fern_breathe */
     bool retired;               /* and its links have run */
     bool killed;
     bool observed;              /* somebody has asked for the error */

@@ -42,6 +42,7 @@ static int park(fern_thread *self, fern_list *waiters, const fern_wait_kind *kin
     } else {
         fern_hub_switch(hub, self);
     }
+    self->rested = true;
     return self->rc;
 }
 
@@ -142,6 +143,10 @@ int fern_breathe(void)
     fern_hub *hub = fern_hub_here;
     if (rc < 0)
         return rc;
+    if (hub->current->rested) {
+        hub->current->rested = false;
+        return 0;
+    }
     if (--hub->budget > 0) {
         hub->switches--;        /* it is none */
         return 0;

@@ -471,7 +471,8 @@ FERN_API int fern_io_wait(fern_io *io, int event, double deadline);
 
 /* May park. Before a call of your own that may succeed again and again without a
    wait: delivers interrupts, and goes behind the others now and then, so that
-   a thread whose data is always there starves nobody. 0 or an error as above.
+   a thread whose data is always there starves nobody; the first time after a wait
+   it is let through, while what it works on is at hand. 0 or an error as above.
    Not for what hands things out: it would upset who came first. */
 FERN_API int fern_breathe(void);
 
