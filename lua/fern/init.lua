@@ -40,8 +40,12 @@ local fern = {
   resources = core.resources,
 }
 
+-- Loaded on first use, too.
+function fern.patch(names) return require "fern.patch"(names) end
+
 -- fern.http and its like: the submodule of that name, loaded on first use.
 local submodules = { debug = true, fs = true, http = true, net = true, socket = true, tls = true }
+local submodules = { debug = true, fs = true, http = true, net = true, socket = true }
 
 loading.install(core)
 

@@ -22,7 +22,8 @@ end
 
 local function text_of(value)
   if type(value) == "number" then
-    if value == math.floor(value) and value > 20000 and value < 65536 then return port_name(math.tointeger(value)) end
+    local integral = math.tointeger(value)
+    if integral and integral > 20000 and integral < 65536 then return port_name(integral) end
     return ("%.14g"):format(value)
   elseif type(value) == "string" then
     -- Lua names a function after any place of it in package.loaded

@@ -1,0 +1,112 @@
+-- SPDX-License-Identifier: MIT
+-- fern.patch: each way in which a library may have come by LuaSocket. Each in a process
+-- of its own, for what is patched stays so.
+
+local script = require "spec.support.script"
+
+local function check(expected, text, before)
+  local output, code = script.run_text(before or "", text)
+  assert.are.equal(0, code, output)
+  assert.are.equal(expected, output)
+end
+
+-- What patch did, in a line.
+local TELL <const> = [[
+  local function tell(did)
+    local parts = {}
+    for name, how in pairs(did) do parts[#parts + 1] = name .. ": " .. how end
+    table.sort(parts)
+    print(table.concat(parts, ", "))
+  end
+]]
+
+describe("patch", function()
+  it("comes first: what is required afterwards is ours", function()
+    check("socket.core: preloaded, socket.serial: preloaded, socket.unix: preloaded, socket: preloaded\n"
+      .. "true\ttrue\ttrue\ttrue\n", TELL .. [[
+      local fern = require "fern"
+      tell(fern.patch { "socket" })
+      print(require "socket" == require "fern.socket", require "socket.core" == require "socket",
+        require "socket.unix" == require "fern.socket.unix", require "socket.serial" == require "fern.socket.serial")
+    ]])
+  end)
+
+  it("comes with LUA_INIT, before the script's first line", function()
+    check("true\n", [[print(require "socket" == require "fern.socket")]],
+      [[export LUA_INIT='require("fern").patch()'; unset LUA_INIT_5_4; ]])
+  end)
+
+  it("changes what is loaded, in place, and leaves try, protect and what others added", function()
+    check("socket.core: changed, socket.serial: preloaded, socket.unix: changed, socket: changed\n"
+      .. "true\ttrue\ttrue\tfalse\ttrue\n"
+      .. "true\ttrue\ttrue\ttrue\n"
+      .. "nil\tconnection refused\n", TELL .. [[
+      local fern = require "fern"
+      local socket, unix = require "socket", require "socket.unix"
+      local dns, try, protect, connect = socket.dns, socket.try, socket.protect, socket.connect
+      local http = require "socket.http"
+      local chunked = socket.sourcet["http-chunked"]
+      tell(fern.patch { "socket" })
+      local ours = require "fern.socket"
+      print(require "socket" == socket, socket.tcp == ours.tcp, unix.stream == require("fern.socket.unix").stream,
+        socket.connect == connect, dns.toip == ours.dns.toip)
+      print(socket.dns == dns, socket.try == try, socket.protect == protect,
+        socket.sourcet["http-chunked"] == chunked and chunked ~= nil)
+      print(http.request("http://127.0.0.1:1/"))
+    ]])
+  end)
+
+  it("may be called again, and tells so", function()
+    check("socket.core: done before, socket.serial: done before, socket.unix: done before, socket: done before\n"
+      .. "socket.core: done before, socket.serial: done before, socket.unix: done before, socket: done before\n",
+      TELL .. [[
+      local fern = require "fern"
+      local socket = require "socket"
+      fern.patch { "socket" }
+      tell(fern.patch { "socket" })
+      require "socket.unix"
+      require "socket.serial"
+      local tcp = function() end
+      socket.tcp = tcp                  -- somebody else's patch over ours
+      tell(fern.patch { "socket" })
+      assert(socket.tcp == tcp)
+    ]])
+  end)
+
+  it("lets threads run side by side through a library that was loaded before", function()
+    check("3\n", [[
+      local fern = require "fern"
+      local http = require "socket.http"
+      fern.patch()
+      local socket = require "socket"
+      local server = assert(socket.bind("127.0.0.1", 0))
+      local url = "http://127.0.0.1:" .. (select(2, server:getsockname()))
+      local waiting, all = 0, fern.event()
+      fern.spawn(function()
+        for _ = 1, 3 do
+          local peer = server:accept()
+          fern.spawn(function()
+            repeat local line = peer:receive() until line == ""
+            waiting = waiting + 1
+            if waiting == 3 then all:send() end
+            all:wait(30)                -- nobody is answered before all have asked
+            peer:send("HTTP/1.0 200 OK\r\n\r\nx")
+            peer:close()
+          end)
+        end
+      end)
+      local bodies = fern.pool(3):map(http.request, { url, url, url })
+      print(#bodies)
+    ]])
+  end)
+
+  it("raises for what it does not know, at the caller's line", function()
+    check("bad argument #1 to 'patch' (there is no 'sockets' to patch)\n"
+      .. "bad argument #1 to 'patch' (table of names expected, got string)\n", [[
+      local fern = require "fern"
+      local function fails(...) print((select(2, pcall(fern.patch, ...)):gsub("^.-:%d+: ", ""))) end
+      fails({ "sockets" })
+      fails("socket")
+    ]])
+  end)
+end)
