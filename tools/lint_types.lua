@@ -66,6 +66,17 @@ local function add_object(name, meta)
    add_methods(name, type(meta.__index) == "table" and meta.__index or meta)
 end
 
+-- LuaSocket's names are not in the registry, which a real LuaSocket may use as well.
+local function add_sockets()
+   local socket, unix = require "fern.socket", require "fern.socket.unix"
+   add_module("fern.socket.dns", socket.dns)
+   add_module("fern.socket.unix", unix)
+   add_object("fern.socket.tcp", getmetatable(socket.tcp()))
+   add_object("fern.socket.udp", getmetatable(socket.udp()))
+   add_object("fern.socket.unixstream", getmetatable(unix.stream()))
+   add_object("fern.socket.unixdgram", getmetatable(unix.dgram()))
+end
+
 local function look_around()
    local fern = require "fern"
    add_module("fern", fern)
@@ -76,6 +87,7 @@ local function look_around()
    end
    for name, meta in pairs(debug.getregistry()) do add_object(name, meta) end
    add_object("fern.http.response", require "fern.http.core".response)
+   add_sockets()
 end
 
 -- ----

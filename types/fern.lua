@@ -35,6 +35,12 @@ function fern.current() end
 ---@return number
 function fern.now() end
 
+---Put what parks a thread in the place of what blocks the process: "socket", "ssl" (the
+---default: what there is of these). Tells what was done with each module.
+---@param names? string[]
+---@return table<string, string>
+function fern.patch(names) end
+
 ---Parks. Wait for all threads but the main one, the caller, and those that wait
 ---for the caller.
 ---@param timeout? number

@@ -27,7 +27,8 @@ local function text_of(value)
     return ("%.14g"):format(value)
   elseif type(value) == "string" then
     -- Lua names a function after any place of it in package.loaded
-    local text = value:gsub("0x%x+", "0x"):gsub("fern%.socket", "socket"):gsub("socket%.core", "socket"):gsub("^[^%s:]*programs%.lua", "programs")
+    local text = value:gsub("0x%x+", "0x"):gsub("fern%.socket", "socket"):gsub("socket%.core", "socket")
+      :gsub("^[^%s:]*programs%.lua", "programs")
     return ("%q"):format(#text > 300 and text:sub(1, 300) .. ("... %d"):format(#text) or text)
   elseif type(value) == "table" then
     local parts = {}
