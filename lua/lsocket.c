@@ -122,7 +122,7 @@ int lsocket_descriptor(const lsocket *self, int family, int *out)
 
 int lsocket_create(lsocket *self, int family)
 {
-    int fd, failure = lsocket_descriptor(self, family, &fd);
+    int fd = -1, failure = lsocket_descriptor(self, family, &fd);
     if (failure == 0)
         lsocket_own(self, fd);
     return failure;
