@@ -149,11 +149,26 @@ static int kill_and_join(fern_thread *thread)
     return join(thread);
 }
 
-/* Let others run until so many calls are stuck. */
+/* Let others run until they wait. */
+static void settle(void)
+{
+    for (int i = 0; i < 5; i++)
+        fern_sleep(fern_now() + 0.001);
+}
+
+static int look_inside(void)
+{
+    pthread_mutex_lock(&lock);
+    int count = inside;
+    pthread_mutex_unlock(&lock);
+    return count;
+}
+
+/* The same until so many calls are stuck. */
 static void await_stuck(int count)
 {
-    fern_yield();
-    await(&inside, count);
+    while (look_inside() != count)
+        fern_sleep(fern_now() + 0.001);
 }
 
 static void put(const char *name, const char *text)
@@ -715,8 +730,7 @@ TEST(a_fifo_waits_for_its_other_end_on_the_hub)
     begin();
     CHECK_EQUAL(mkfifo(path, 0600), 0);
     fern_thread *reader = spawn(read_hello, NULL);
-    for (int i = 0; i < 5; i++)
-        fern_sleep(fern_now() + 0.001);
+    settle();
     CHECK(!fern_thread_done(reader));
     fern_stream *writer = open_file("w");
     CHECK_EQUAL(write_text(writer, "hello"), 0);
@@ -738,7 +752,7 @@ TEST(who_wants_to_write_waits_for_a_reader_and_may_leave)
     double soon = fern_now() + 0.01, never = FERN_NEVER;
     CHECK_EQUAL(open_writer(&soon), -ETIMEDOUT);
     fern_thread *thread = spawn(open_writer, &never);
-    fern_sleep(fern_now() + 0.002);
+    settle();
     CHECK_EQUAL(kill_and_join(thread), -ECANCELED);
     end();
 }
@@ -749,13 +763,13 @@ static void check_shared(int ours, int theirs)
     int flags = fcntl(ours, F_GETFL);
     CHECK_EQUAL(fern_fs_standard(ours, FERN_NEVER, &stream), 0);
     fern_thread *thread = spawn(read_some, stream);
-    fern_yield();
+    settle();
     CHECK_EQUAL(fcntl(ours, F_GETFL), flags);
     CHECK_EQUAL(write(theirs, "hi", 2), 2);
     CHECK_EQUAL(join(thread), 1);
     check_read(stream, 2, "hi");
     thread = spawn(read_some, stream);
-    fern_sleep(fern_now() + 0.001);
+    settle();
     fern_stream_close(stream);
     CHECK_EQUAL(join(thread), -EBADF);
     CHECK_EQUAL(fcntl(ours, F_GETFL), flags);
@@ -840,7 +854,7 @@ TEST(events_are_told_in_order_and_none_is_lost_by_leaving)
     CHECK_EQUAL(fern_fs_watch_open(folder, FERN_NEVER, &watch), 0);
     CHECK_EQUAL(fern_fs_watch_next(watch, 0, &event), -ETIMEDOUT);
     fern_thread *thread = spawn(next_event, watch);
-    fern_yield();
+    settle();
     CHECK_EQUAL(fern_fs_watch_next(watch, FERN_NEVER, &event), -EBUSY);
     CHECK_EQUAL(kill_and_join(thread), -ECANCELED);
     put(path, "x");
@@ -866,7 +880,7 @@ TEST(closing_a_watch_wakes_its_waiter)
     begin();
     CHECK_EQUAL(fern_fs_watch_open(folder, FERN_NEVER, &watch), 0);
     fern_thread *thread = spawn(next_event, watch);
-    fern_yield();
+    settle();
     fern_fs_watch_close(watch);
     CHECK_EQUAL(join(thread), -EBADF);
     end();
