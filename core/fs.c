@@ -71,6 +71,7 @@ void fern_fs_call_on(fern_fs_call *call, fern_fs_handle *handle, bool writes)
     if (!call)
         return;
     call->handle = fern_fs_handle_ref(handle);
+    call->number = handle->fd;
     call->writes = writes;
     atomic_fetch_add(&handle->writing, writes);
 }
@@ -110,7 +111,7 @@ static void describe(const void *object, char *buffer, size_t size)
     if (call->path)
         snprintf(buffer, size, "%s of %s", call->name, call->path);
     else
-        snprintf(buffer, size, "%s of descriptor %d", call->name, call->handle->fd);
+        snprintf(buffer, size, "%s of descriptor %d", call->name, call->number);
 }
 
 static const fern_wait_kind kind = { .name = "a file system", .describe = describe };

@@ -36,6 +36,7 @@ struct fern_fs_call {
     off_t offset;
     size_t size, max;
     fern_fs_handle *handle;     /* referenced, or NULL */
+    int number;                 /* its descriptor */
     bool writes;                /* to `handle`: counted there */
 
     int fd;                     /* got: -1, or closed with the call */

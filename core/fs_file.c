@@ -17,18 +17,6 @@
 
 enum { LEAST = 64 * 1024, MOST = 1024 * 1024 };    /* bytes of one call */
 
-typedef struct fern_fs_file {
-    fern_stream *stream;
-    fern_fs_handle *handle;     /* NULL once closed */
-    off_t position;             /* of what read gives next: behind what the stream holds */
-    bool append;                /* writes go where the system says */
-    bool slow;                  /* what is in memory cannot be had at once */
-    bool written;
-    fern_list *readers, *writers;       /* who waits for a call */
-    fern_fs_call *ahead;        /* read before it was asked for, from `position` on, */
-    size_t taken;               /* and so much of it is gone; NULL: nothing */
-} fern_fs_file;
-
 static void drop_ahead(fern_fs_file *file)
 {
     fern_fs_call_free(file->ahead);
@@ -126,9 +114,7 @@ static size_t file_pending(const void *object)
 
 /* ---- the position ---- */
 
-/* What was read before it was asked for is forgotten, and the end may not be one any
-   more: the file stands at `position`. Within a call that reads. */
-static int move_to(fern_fs_file *file, off_t position)
+int fern_fs_file_move(fern_fs_file *file, off_t position)
 {
     int rc = fern_stream_use(file->stream, fern_stream_held(file->stream));
     if (rc < 0)
@@ -139,7 +125,7 @@ static int move_to(fern_fs_file *file, off_t position)
     return 0;
 }
 
-static off_t tell(const fern_fs_file *file)
+off_t fern_fs_file_tell(const fern_fs_file *file)
 {
     return file->position - (off_t)fern_stream_held(file->stream);
 }
@@ -174,15 +160,14 @@ static fern_fs_call *copy_parts(const struct iovec *parts, int count, size_t mos
     return call;
 }
 
-/* Where the reader is, there the writer goes on. */
-static int settle(fern_fs_file *file)
+int fern_fs_file_settle(fern_fs_file *file)
 {
     if (file->append || (!fern_stream_held(file->stream) && !file->ahead && !file->stream->ended))
         return 0;
     int rc = fern_stream_begin_reading(file->stream);
     if (rc < 0)
         return rc;
-    rc = move_to(file, tell(file));
+    rc = fern_fs_file_move(file, fern_fs_file_tell(file));
     return fern_stream_end_reading(file->stream, rc);
 }
 
@@ -195,7 +180,7 @@ static int may_write(fern_fs_file *file, double deadline)
         return -EBADF;
     if (atomic_load(&file->handle->writing) || (file->stream->reading && !file->append))
         return fern_stream_refuse(-EBUSY);
-    return settle(file);
+    return fern_fs_file_settle(file);
 }
 
 /* Appending is one call of the system, or others might come in between. It tells at most
@@ -251,7 +236,7 @@ static int file_fd(const void *object)
     return file->handle ? file->handle->fd : -1;
 }
 
-static const fern_stream_kind file_kind = {
+const fern_stream_kind fern_fs_file_kind = {
     .name = "file", .read = file_read, .write = file_write, .close = file_close,
     .release = file_release, .fd = file_fd, .pending = file_pending,
 };
@@ -264,7 +249,7 @@ int fern_fs_file_new(int fd, bool append, off_t position, fern_stream **out)
     file->append = append;
     file->position = position;
     file->handle = fern_fs_handle_new(fd);
-    int rc = file->handle ? fern_stream_new(&file_kind, file, &file->stream) : -ENOMEM;
+    int rc = file->handle ? fern_stream_new(&fern_fs_file_kind, file, &file->stream) : -ENOMEM;
     if (rc < 0) {
         free(file->handle);
         free(file);
@@ -272,147 +257,4 @@ int fern_fs_file_new(int fd, bool append, off_t position, fern_stream **out)
     }
     *out = file->stream;
     return 0;
-}
-
-/* ---- more than a stream ---- */
-
-static fern_fs_file *file_of(const fern_stream *stream)
-{
-    return fern_stream_what(stream) == &file_kind ? fern_stream_object(stream) : NULL;
-}
-
-/* Parks. A call on the open file, with the stream held; rc is that of the call. */
-static int call_on(fern_fs_file *file, fern_fs_call *call, double deadline, struct stat *out)
-{
-    if (!call)
-        return -ENOMEM;
-    fern_fs_call_on(call, file->handle, false);
-    fern_stream_begin(file->stream);
-    int rc = fern_fs_perform(&call, deadline);
-    if (rc == 0) {
-        rc = call->rc;
-        if (rc == 0 && out)
-            *out = call->stat;
-        fern_fs_call_free(call);
-    }
-    return fern_stream_end(file->stream, rc);
-}
-
-static int run_stat(fern_fs_call *call)
-{
-    return fstat(call->handle->fd, &call->stat) < 0 ? fern_fs_error() : 0;
-}
-
-int fern_fs_stat_stream(fern_stream *stream, double deadline, struct stat *out)
-{
-    fern_fs_file *file = file_of(stream);
-    if (file)
-        return call_on(file, fern_fs_call_new("stat", run_stat, NULL, NULL, 0), deadline, out);
-    int rc = fern_breathe();
-    if (rc < 0)
-        return rc;
-    return fstat(fern_stream_fd(stream), out) < 0 ? fern_fs_error() : 0;
-}
-
-static int run_sync(fern_fs_call *call)
-{
-    int fd = call->handle->fd;
-    return (call->flags ? fdatasync(fd) : fsync(fd)) < 0 ? fern_fs_error() : 0;
-}
-
-int fern_fs_sync(fern_stream *stream, bool data_only, double deadline)
-{
-    fern_fs_file *file = file_of(stream);
-    if (!file)
-        return fern_stream_refuse(-ESPIPE);
-    fern_fs_call *call = fern_fs_call_new("sync", run_sync, NULL, NULL, 0);
-    if (call)
-        call->flags = data_only;
-    return call_on(file, call, deadline, NULL);
-}
-
-static int run_truncate(fern_fs_call *call)
-{
-    return ftruncate(call->handle->fd, call->offset) < 0 ? fern_fs_error() : 0;
-}
-
-int fern_fs_truncate_stream(fern_stream *stream, off_t size, double deadline)
-{
-    fern_fs_file *file = file_of(stream);
-    if (!file)
-        return fern_stream_refuse(-ESPIPE);
-    fern_fs_call *call = fern_fs_call_new("truncate", run_truncate, NULL, NULL, 0);
-    if (call)
-        call->offset = size;
-    int rc = settle(file);
-    if (rc < 0) {
-        fern_fs_call_free(call);
-        return rc;
-    }
-    return call_on(file, call, deadline, NULL);
-}
-
-static int find_base(fern_fs_file *file, int whence, double deadline, off_t *base)
-{
-    struct stat stat;
-    *base = whence == SEEK_CUR ? tell(file) : 0;
-    if (whence != SEEK_END)
-        return whence == SEEK_SET || whence == SEEK_CUR ? fern_breathe() : -EINVAL;
-    int rc = fern_fs_stat_stream(file->stream, deadline, &stat);
-    *base = stat.st_size;
-    return rc;
-}
-
-static int seek(fern_fs_file *file, off_t offset, int whence, double deadline, off_t *out)
-{
-    off_t base;
-    int rc = find_base(file, whence, deadline, &base);
-    if (rc < 0)
-        return rc;
-    if (!file->handle)
-        return -EBADF;
-    if (__builtin_add_overflow(base, offset, &base) || base < 0)
-        return -EINVAL;
-    rc = move_to(file, base);
-    if (rc == 0 && out)
-        *out = base;
-    return rc;
-}
-
-int fern_fs_seek(fern_stream *stream, off_t offset, int whence, double deadline, off_t *out)
-{
-    fern_fs_file *file = file_of(stream);
-    if (!file)
-        return fern_stream_refuse(-ESPIPE);
-    if (stream->writing && !file->append)
-        return fern_stream_refuse(-EBUSY);
-    int rc = fern_stream_begin_reading(stream);
-    if (rc < 0)
-        return rc;
-    return fern_stream_end_reading(stream, seek(file, offset, whence, deadline, out));
-}
-
-/* ---- close ---- */
-
-/* If we are the last one; a call that was left closes it otherwise. */
-static int run_close(fern_fs_call *call)
-{
-    fern_fs_handle *handle = call->handle;
-    if (atomic_load(&handle->refs) > 1)
-        return 0;
-    int fd = handle->fd;
-    handle->fd = -1;
-    return close(fd) < 0 ? fern_fs_error() : 0;
-}
-
-int fern_fs_close(fern_stream *stream, double deadline)
-{
-    fern_fs_file *file = file_of(stream);
-    fern_fs_call *call = NULL;
-    if (file && file->written)
-        call = fern_fs_call_new("close", run_close, NULL, NULL, 0);
-    if (call)
-        fern_fs_call_on(call, file->handle, false);
-    fern_stream_close(stream);
-    return call ? fern_fs_finish(call, deadline) : 0;
 }

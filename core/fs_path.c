@@ -164,9 +164,12 @@ static int remove_at(int folder, const char *name)
 {
     if (unlinkat(folder, name, 0) == 0 || errno == ENOENT)
         return 0;
-    if (errno != EISDIR && errno != EPERM)      /* POSIX says EPERM of a directory */
-        return fern_fs_error();
+    int why = fern_fs_error();
+    if (why != -EISDIR && why != -EPERM)        /* POSIX says EPERM of a directory */
+        return why;
     int rc = empty_folder(folder, name);
+    if (rc == -ENOTDIR)
+        return why;
     if (rc == 0 && unlinkat(folder, name, AT_REMOVEDIR) < 0)
         rc = fern_fs_error();
     return rc == -ENOENT ? 0 : rc;
@@ -195,12 +198,14 @@ static int make_one(const char *path, mode_t mode)
     return rc;
 }
 
-/* Cuts the path, which is our own, at each slash in turn. */
+/* Cuts the path at each slash in turn: a copy, for others look at ours. */
 static int run_mkdir(fern_fs_call *call)
 {
     if (!call->flags || !*call->path)
         return told(mkdir(call->path, call->mode));
-    char *path = (char *)call->path;
+    char *path = call->got = strdup(call->path);
+    if (!path)
+        return -ENOMEM;
     for (char *slash = path; (slash = strchr(slash + 1, '/'));) {
         *slash = 0;
         int rc = make_one(path, 0777);

@@ -27,18 +27,24 @@ int lfs_whole(lua_State *L, int arg)
     return rc < 0 ? rc : -EINVAL;
 }
 
-mode_t lfs_mode(lua_State *L, int arg, mode_t otherwise)
+/* -1 if it is none. */
+static lua_Integer to_mode(lua_State *L, int arg)
 {
-    if (lua_isnoneornil(L, arg))
-        return otherwise;
     lua_Integer mode = -1;
     if (lua_type(L, arg) == LUA_TSTRING) {
         const char *text = lua_tostring(L, arg);
         if (*text && strlen(text) <= 4 && strspn(text, "01234567") == strlen(text))
             mode = strtol(text, NULL, 8);
-    } else {
-        mode = luaL_checkinteger(L, arg);
+    } else if (lua_isinteger(L, arg)) {
+        mode = lua_tointeger(L, arg);
     }
+    return mode;
+}
+
+mode_t lfs_mode(lua_State *L, int arg)
+{
+    luaL_checkany(L, arg);
+    lua_Integer mode = to_mode(L, arg);
     luaL_argcheck(L, mode >= 0 && mode <= 07777, arg, "permissions expected, such as \"644\"");
     return (mode_t)mode;
 }
@@ -77,9 +83,11 @@ bool lfs_option_flag(lua_State *L, int arg, const char *name)
 mode_t lfs_option_mode(lua_State *L, int arg, mode_t otherwise)
 {
     lua_getfield(L, arg, "mode");
-    mode_t mode = lfs_mode(L, lua_gettop(L), otherwise);
+    lua_Integer mode = lua_isnil(L, -1) ? (lua_Integer)otherwise : to_mode(L, -1);
+    if (mode < 0 || mode > 07777)
+        luaL_error(L, "bad option 'mode' (permissions expected, such as \"644\")");
     lua_pop(L, 1);
-    return mode;
+    return (mode_t)mode;
 }
 
 /* ---- results ---- */

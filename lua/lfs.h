@@ -18,8 +18,8 @@ LFERN_PRIVATE int lfs_fail(lua_State *L, int arg, int rc);
 /* lfern_left, and then true or lfs_fail. */
 LFERN_PRIVATE int lfs_result(lua_State *L, int arg, int rc);
 
-/* Permissions at `arg` (an octal text: "644", or their number), or `otherwise`. */
-LFERN_PRIVATE mode_t lfs_mode(lua_State *L, int arg, mode_t otherwise);
+/* Permissions at `arg`: an octal text ("644"), or their number. */
+LFERN_PRIVATE mode_t lfs_mode(lua_State *L, int arg);
 
 /* The options at `arg`, nil or a table whose keys are all among `names`, become a table.
    Push one of them. */

@@ -113,8 +113,7 @@ static int fs_mkdir(lua_State *L)
 static int fs_chmod(lua_State *L)
 {
     const char *path = lfs_path(L, 1);
-    luaL_checkany(L, 2);
-    mode_t mode = lfs_mode(L, 2, 0);
+    mode_t mode = lfs_mode(L, 2);
     double deadline = lfern_deadline(L, 3);
     lfern_enter(L);
     int rc = lfs_whole(L, 1);

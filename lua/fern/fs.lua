@@ -143,6 +143,9 @@ end
 -- walk(path [, on_error]): for path, type in ...: all that is below, directories before
 -- what is in them; links are told, not followed.
 function fs.walk(path, on_error)
+  if on_error ~= nil and type(on_error) ~= "function" then
+    error(("bad argument #2 to 'walk' (function expected, got %s)"):format(type(on_error)), 2)
+  end
   local entries, message, code = core.list(path)
   if not entries then return nil, message, code end
   local self = setmetatable({ on_error = on_error }, walker)
