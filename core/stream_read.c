@@ -484,7 +484,8 @@ static ssize_t read_straight(fern_stream *stream, void *buffer, size_t size, dou
 
 static ssize_t read_some(fern_stream *stream, void *buffer, size_t size, double deadline)
 {
-    if (size >= STRAIGHT && fern_stream_held(stream) == 0 && !stream->ended)
+    bool marked = stream->mark != FERN_STREAM_NO_MARK;
+    if (size >= STRAIGHT && fern_stream_held(stream) == 0 && !stream->ended && !marked)
         return read_straight(stream, buffer, size, deadline);
     int rc = fern_stream_fill(stream, deadline);
     return rc <= 0 ? rc : copy_held(stream, buffer, size);

@@ -385,6 +385,21 @@ TEST(goes_back_to_the_mark)
     leave();
 }
 
+TEST(what_is_read_straight_after_a_mark_can_be_had_again)
+{
+    enter();
+    struct source source = { .data = "hello", .size = 5 };
+    fern_stream *stream = open_source(&source);
+    char text[4096];
+    fern_stream_mark(stream);
+    CHECK_EQUAL(fern_stream_read(stream, text, sizeof text, soon()), 5);
+    fern_stream_rewind(stream);
+    CHECK_EQUAL(fern_stream_read(stream, text, sizeof text, soon()), 5);
+    CHECK(memcmp(text, "hello", 5) == 0);
+    fern_stream_close(stream);
+    leave();
+}
+
 TEST(reads_first_what_was_given_back)
 {
     enter();
