@@ -126,6 +126,8 @@ int fern_http_answer_line(fern_http_answer *answer, const char *line, size_t siz
         answer->head_ended = true;
         return 0;
     }
+    if (memchr(line, '\0', size))
+        return FERN_EPROTO_HTTP;        /* zeros are what ends names and values here */
     if (is_blank(line[0]))
         return take_continuation(answer, line, size);
     return take_header(answer, line, size);

@@ -44,7 +44,7 @@ fern_http_answer *fern_http_spare_take(fern_http_spare *spare);
 void fern_http_spare_give(fern_http_spare *spare, fern_http_answer *answer);
 
 /* Take one line of a head. Returns 0, -ENOMEM, or FERN_EPROTO_HTTP when it
-   is too much. */
+   is too much, or has a zero in it. */
 int fern_http_answer_line(fern_http_answer *answer, const char *line, size_t size);
 
 /* Take a piece of the body, of which `expected` bytes are said to come (0:
