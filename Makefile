@@ -22,6 +22,8 @@ SPEC      = spec
 # Seconds after which a C test program, and all specs together, count as hung
 TEST_SECONDS  = 120
 SPEC_SECONDS  = 170
+# Seconds for all that `make fuzz` runs
+FUZZ_SECONDS  = 60
 JOBS      = $(shell nproc 2>/dev/null || echo 2)
 
 # -- What the machine has. Asked each time: it takes 30 ms, and is never stale.
@@ -63,6 +65,9 @@ FLAGS_tsan   := -fsanitize=thread
 FLAGS_lua_tsan = --param=tsan-instrument-func-entry-exit=0
 FLAGS_stress := -DFERN_STRESS
 FLAGS_strict := -Werror
+# With clang's fuzzer, which sees what its bytes reach, or with random bytes alone
+LIBFUZZER     = $(call ask,echo 'int LLVMFuzzerTestOneInput(void) { return 0; }' | clang -fsanitize=fuzzer -x c -o /dev/null - && echo yes)
+FLAGS_fuzz   := -fsanitize=address,undefined -fno-sanitize-recover=undefined $(if $(findstring clang,$(CC)),-fsanitize=fuzzer-no-link)
 FLAVOUR       =
 # The whole module at once, with a gcc that can: a spawn is 12 % faster. Fat
 # objects, because tests and benchmarks link the same ones as they are.
@@ -108,6 +113,8 @@ TEST_O   := $(call objects,$(TEST_C) $(EMBED_C) $(BENCH_C))
 MODULES  := $(BUILD)/lib/fern/core.so $(if $(HTTP_C),$(BUILD)/lib/fern/http/core.so) \
             $(if $(TLS_C),$(BUILD)/lib/fern/tls/openssl.so)
 EMBEDS   := $(patsubst spec/embed/%.c,$(BUILD)/test/%,$(EMBED_C))
+FUZZ_C   := $(filter-out $(if $(HTTP_C),,spec/fuzz/fuzz_http%),$(wildcard spec/fuzz/fuzz_*.c))
+FUZZERS  := $(patsubst spec/fuzz/%.c,$(BUILD)/fuzz/%,$(FUZZ_C))
 PROGRAMS := $(patsubst spec/core/%.c,$(BUILD)/test/%,$(TEST_C)) $(EMBEDS)
 BENCHES  := $(patsubst bench/%.c,$(BUILD)/bench/%,$(BENCH_C))
 
@@ -124,7 +131,7 @@ ifneq ($(filter-out all tests benches run%,$(MAKECMDGOALS)),)
 endif
 .DELETE_ON_ERROR:
 .PHONY: all tests benches demo test test-core spec lint check asan tsan valgrind stress test-aarch64 bench \
-        run run-core run-spec run-demo run-bench run-lint install uninstall env clean help left-out FORCE
+        fuzz run run-core run-fuzz run-spec run-demo run-bench run-lint install uninstall env clean help left-out FORCE
 
 # -- Commands
 all: $(MODULES) $(BUILD)/lua/fern left-out  ## build the module (the default); installs nothing
@@ -174,6 +181,10 @@ test-aarch64:  ## the C tests, cross-compiled, under qemu-user
 	$(again) BUILD=$(BUILD)/aarch64 FLAVOUR=aarch64 CC=aarch64-linux-gnu-gcc HTTP=no TLS=no TEST_SECONDS=300 \
 	    LIBEV_LIBDIR=$(BUILD)/aarch64/sysroot/usr/lib/aarch64-linux-gnu run-core
 
+fuzz:  ## feed all that parses bytes with any bytes there may be (FUZZ_SECONDS=60 in all)
+	$(setup) asan
+	$(again) BUILD=$(BUILD)/fuzz FLAVOUR=fuzz $(if $(LIBFUZZER),CC=clang) run-fuzz
+
 bench:  ## measure; prints a table and writes build/bench.json
 	$(setup) bench
 	$(again) run-bench
@@ -185,6 +196,8 @@ run-core: tests
 	@$(run_tests) core
 run-spec: all $(BUILD)/spec/unix.so
 	@$(run_tests) spec
+run-fuzz: $(FUZZERS)
+	@BUILD='$(BUILD)' tools/fuzz $$(($(FUZZ_SECONDS) / $(words $(FUZZERS)))) $(FUZZERS)
 run-demo: all
 	@$(with_env) $(LUA) examples/urls.lua
 run-bench: all benches
@@ -291,6 +304,11 @@ $(BUILD)/test/%: $(O)/spec/core/%.o $(O)/core.a
 	$(link_program) $^ -Wl,--as-needed $(TEST_LIBS)
 $(EMBEDS): $(BUILD)/test/%: $(O)/spec/embed/%.o $(EMBED_O) $(O)/core.a
 	$(link_program) $^ $(FAILING:%=-Wl,--wrap=%) -Wl,--as-needed $(LUA_LIBS) $(TEST_LIBS)
+$(O)/spec/fuzz/%.o: spec/fuzz/%.c $(O)/flags
+	$(call compile,CC ,-Icore -fvisibility=default)
+FUZZ_MAIN = $(if $(findstring clang,$(CC)),,$(O)/spec/fuzz/plain.o)
+$(BUILD)/fuzz/%: $(O)/spec/fuzz/%.o $(FUZZ_MAIN) $(O)/core.a
+	$(link_program) $^ $(if $(FUZZ_MAIN),,-fsanitize=fuzzer) -Wl,--as-needed $(TEST_LIBS)
 # What spec/embed/failing.c makes fail in them
 FAILING = malloc calloc realloc strdup posix_memalign mmap madvise mprotect
 $(BUILD)/bench/%: $(O)/bench/%.o $(O)/core.a
@@ -299,5 +317,6 @@ $(BUILD)/bench/%: $(O)/bench/%.o $(O)/core.a
 $(BUILD)/lua/fern: FORCE
 	@mkdir -p $(@D) && ln -sfn '$(CURDIR)/lua/fern' $@
 
-.SECONDARY: $(TEST_O) $(EMBED_O)
--include $(patsubst %.o,%.d,$(CORE_O) $(HTTP_O) $(TLS_O) $(TEST_O) $(EMBED_O))
+FUZZ_O := $(call objects,$(FUZZ_C)) $(FUZZ_MAIN)
+.SECONDARY: $(TEST_O) $(EMBED_O) $(FUZZ_O)
+-include $(patsubst %.o,%.d,$(CORE_O) $(HTTP_O) $(TLS_O) $(TEST_O) $(EMBED_O) $(FUZZ_O))
