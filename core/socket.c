@@ -34,10 +34,9 @@ int fern_socket_bind_interface(int fd, const char *interface)
     return setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, interface, length) < 0 ? -errno : 0;
 }
 
-int fern_socket_address(const fern_io *io, bool peer, char *text, size_t size, int *port)
+int fern_socket_address(int fd, bool peer, char *text, size_t size, int *port)
 {
     fern_address address = { .length = sizeof address.storage };
-    int fd = fern_io_fd(io);
     int rc = peer ? getpeername(fd, fern_address_raw(&address), &address.length)
                   : getsockname(fd, fern_address_raw(&address), &address.length);
     return rc < 0 ? -errno : fern_address_text(&address, text, size, NULL, port);
@@ -105,7 +104,7 @@ static int get_linger(int fd, int *seconds)
     return 0;
 }
 
-static int set(int fd, fern_socket_option option, int value)
+int fern_socket_set(int fd, fern_socket_option option, int value)
 {
     const struct entry *entry = find(option);
     if (!entry || value < entry->least || value > entry->most)
@@ -119,23 +118,17 @@ int fern_socket_set_all(int fd, const fern_socket_setting *settings, size_t coun
 {
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < count; i++)
-        rc = set(fd, settings[i].option, settings[i].value);
+        rc = fern_socket_set(fd, settings[i].option, settings[i].value);
     return rc;
 }
 
-int fern_socket_set(const fern_io *io, fern_socket_option option, int value)
-{
-    int fd = fern_io_fd(io);
-    return fd < 0 ? -EBADF : set(fd, option, value);
-}
-
-int fern_socket_get(const fern_io *io, fern_socket_option option, int *value)
+int fern_socket_get(int fd, fern_socket_option option, int *value)
 {
     const struct entry *entry = find(option);
     socklen_t size = sizeof *value;
-    int fd = fern_io_fd(io), got = 0;
-    if (fd < 0 || !entry)
-        return entry ? -EBADF : -EINVAL;
+    int got = 0;
+    if (!entry)
+        return -EINVAL;
     if (option == FERN_LINGER)
         return get_linger(fd, value);
     if (getsockopt(fd, entry->level, entry->number, &got, &size) < 0)

@@ -15,7 +15,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-int fern_unix_peer(const fern_io *io, fern_credentials *out)
+int fern_unix_peer(int fd, fern_credentials *out)
 {
     struct ucred {              /* the system's, which only _GNU_SOURCE shows */
         pid_t pid;
@@ -23,7 +23,7 @@ int fern_unix_peer(const fern_io *io, fern_credentials *out)
         gid_t gid;
     } found;
     socklen_t size = sizeof found;
-    if (getsockopt(io->fd, SOL_SOCKET, SO_PEERCRED, &found, &size) < 0)
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &found, &size) < 0)
         return -errno;
     *out = (fern_credentials){ .pid = found.pid, .uid = found.uid, .gid = found.gid };
     return 0;

@@ -34,9 +34,10 @@ typedef enum fern_socket_option {
 } fern_socket_option;
 
 /* Returns 0, -EINVAL for a value out of range, -EBADF, or -errno (-EOPNOTSUPP, for
-   what the socket's family does not have). Never park. */
-FERN_API int fern_socket_set(const fern_io *io, fern_socket_option option, int value);
-FERN_API int fern_socket_get(const fern_io *io, fern_socket_option option, int *value);
+   what the socket's family does not have). Never park. The descriptor is of an io, a
+   stream (fern_stream_fd), or anybody's; negative: -EBADF. */
+FERN_API int fern_socket_set(int fd, fern_socket_option option, int value);
+FERN_API int fern_socket_get(int fd, fern_socket_option option, int *value);
 
 /* "nodelay" and so on, static; and back: -EINVAL for what is none. Is it on or off? */
 FERN_API const char *fern_socket_option_name(fern_socket_option option);
@@ -52,7 +53,7 @@ typedef struct fern_socket_setting {
 /* The local or remote address as text, see fern_address_text: 128 bytes are always enough.
    What came by IPv4 is told as IPv4; most clients of Unix sockets have none: "", port
    -1. Returns 0, -ENOTCONN, -EAFNOSUPPORT or -errno. */
-FERN_API int fern_socket_address(const fern_io *io, bool peer, char *text, size_t size, int *port);
+FERN_API int fern_socket_address(int fd, bool peer, char *text, size_t size, int *port);
 
 /* ---- tcp ------------------------------------------------------------- */
 
@@ -130,7 +131,7 @@ typedef struct fern_credentials {
     uid_t uid;
     gid_t gid;
 } fern_credentials;
-FERN_API int fern_unix_peer(const fern_io *io, fern_credentials *out);
+FERN_API int fern_unix_peer(int fd, fern_credentials *out);
 
 /* Parks. As fern_io_write, but for `fd`, which arrives along with the first byte (there
    has to be one); it stays open here. A count (fd went with it), or an error. */
@@ -142,6 +143,23 @@ FERN_API ssize_t fern_unix_send(fern_io *io, const void *data, size_t size, int 
    there are room for, and then how many came; more are closed. */
 FERN_API ssize_t fern_unix_receive(fern_io *io, void *buffer, size_t size, int *fds,
                                    size_t *count, double deadline);
+
+/* A stream over a connection that brings descriptors; it owns `io` on success. Up to 64
+   wait for being asked for; more are closed. Returns 0 or -ENOMEM. */
+struct fern_stream;
+FERN_API int fern_unix_stream(fern_io *io, struct fern_stream **out);
+
+/* Parks. As fern_stream_write, and `fd` goes along with the first byte, of which there
+   has to be one; it stays open here. Returns as that, -EINVAL without a byte, or
+   -ENOTSUP for other streams. */
+FERN_API int fern_unix_send_fd(struct fern_stream *stream, int fd, const void *data, size_t size,
+                               double deadline, size_t *written);
+
+/* Parks. The next descriptor, of those that came with what has been read, and with what
+   comes: the bytes stay, to be read. It is the caller's, not inherited by programs.
+   Returns 0, -EPIPE at the end, -EMSGSIZE if 64 KiB have brought none, -ENOTSUP, or
+   an error as above. */
+FERN_API int fern_unix_receive_fd(struct fern_stream *stream, double deadline, int *out);
 
 /* ---- inherited sockets ------------------------------------------------ */
 

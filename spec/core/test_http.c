@@ -50,7 +50,7 @@ static fern_thread *open_site(struct site *site, const char *answer)
     fern_spawn_options options = { .quiet = true };
     site->answer = answer;
     CHECK_EQUAL(fern_tcp_listen("127.0.0.1", "0", NULL, FERN_NEVER, &site->listener), 0);
-    CHECK_EQUAL(fern_socket_address(site->listener, false, host, sizeof host, &port), 0);
+    CHECK_EQUAL(fern_socket_address(fern_io_fd(site->listener), false, host, sizeof host, &port), 0);
     snprintf(site->url, sizeof site->url, "http://127.0.0.1:%d/", port);
     CHECK_EQUAL(fern_spawn(say, site, &options, &thread), 0);
     return thread;

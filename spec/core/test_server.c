@@ -66,7 +66,7 @@ static void enter(size_t max)
     run_rc = 1;
     if (fern_hub_open(NULL, &hub) < 0 || fern_server_new(max, &server) < 0 ||
         fern_tcp_listen("127.0.0.1", "0", NULL, soon(), &listener) < 0 ||
-        fern_socket_address(listener, false, host, sizeof host, &number) < 0)
+        fern_socket_address(fern_io_fd(listener), false, host, sizeof host, &number) < 0)
         abort();
     fern_hub_on_error(hub, count_failure, NULL);
     snprintf(port, sizeof port, "%d", number);

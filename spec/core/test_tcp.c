@@ -40,7 +40,7 @@ static const char *port_of(const fern_io *io)
     static char text[16];
     char host[64];
     int port;
-    if (fern_socket_address(io, false, host, sizeof host, &port) < 0)
+    if (fern_socket_address(fern_io_fd(io), false, host, sizeof host, &port) < 0)
         abort();
     snprintf(text, sizeof text, "%d", port);
     return text;
@@ -145,14 +145,14 @@ TEST(tells_both_addresses)
     enter();
     fern_io *listener = listen_on("127.0.0.1", 16);
     fern_io *client = connect_to(listener), *server = accept_from(listener);
-    CHECK_EQUAL(fern_socket_address(client, true, host, sizeof host, &port), 0);
+    CHECK_EQUAL(fern_socket_address(fern_io_fd(client), true, host, sizeof host, &port), 0);
     CHECK_STRING(host, "127.0.0.1");
     CHECK_EQUAL(port, atoi(port_of(listener)));
-    CHECK_EQUAL(fern_socket_address(client, false, host, sizeof host, &port), 0);
-    CHECK_EQUAL(fern_socket_address(server, true, other, sizeof other, &other_port), 0);
+    CHECK_EQUAL(fern_socket_address(fern_io_fd(client), false, host, sizeof host, &port), 0);
+    CHECK_EQUAL(fern_socket_address(fern_io_fd(server), true, other, sizeof other, &other_port), 0);
     CHECK_STRING(other, host);
     CHECK_EQUAL(other_port, port);
-    CHECK_EQUAL(fern_socket_address(listener, true, host, sizeof host, &port), -ENOTCONN);
+    CHECK_EQUAL(fern_socket_address(fern_io_fd(listener), true, host, sizeof host, &port), -ENOTCONN);
     fern_io_close(client);
     fern_io_close(server);
     fern_io_close(listener);
@@ -167,7 +167,7 @@ TEST(has_no_address_for_what_is_no_socket)
     enter();
     CHECK_EQUAL(pipe(ends), 0);
     CHECK_EQUAL(fern_io_open(ends[0], &io), 0);
-    CHECK_EQUAL(fern_socket_address(io, false, host, sizeof host, &port), -ENOTSOCK);
+    CHECK_EQUAL(fern_socket_address(fern_io_fd(io), false, host, sizeof host, &port), -ENOTSOCK);
     fern_io_close(io);
     close(ends[1]);
     leave();
@@ -207,9 +207,9 @@ static void check_everywhere(const char *host)
     enter();
     fern_io *listener = listen_on(host, 16);
     fern_io *client = connect_to(listener), *server = accept_from(listener);
-    CHECK_EQUAL(fern_socket_address(server, true, peer, sizeof peer, &port), 0);
+    CHECK_EQUAL(fern_socket_address(fern_io_fd(server), true, peer, sizeof peer, &port), 0);
     CHECK_STRING(peer, "127.0.0.1");
-    CHECK_EQUAL(fern_socket_address(server, false, peer, sizeof peer, &port), 0);
+    CHECK_EQUAL(fern_socket_address(fern_io_fd(server), false, peer, sizeof peer, &port), 0);
     CHECK_STRING(peer, "127.0.0.1");
     fern_io_close(client);
     fern_io_close(server);
@@ -248,7 +248,7 @@ TEST(speaks_ipv6)
     fern_io *listener = listen_on("*", 16);
     CHECK_EQUAL(fern_tcp_connect("::1", port_of(listener), NULL, soon(), &client), 0);
     fern_io *server = accept_from(listener);
-    CHECK_EQUAL(fern_socket_address(server, true, host, sizeof host, &port), 0);
+    CHECK_EQUAL(fern_socket_address(fern_io_fd(server), true, host, sizeof host, &port), 0);
     CHECK_STRING(host, "::1");
     check_bytes(client, server);
     fern_io_close(client);

@@ -69,7 +69,7 @@ static int port_of(const fern_io *io)
 {
     char host[64];
     int port = 0;
-    CHECK_EQUAL(fern_socket_address(io, false, host, sizeof host, &port), 0);
+    CHECK_EQUAL(fern_socket_address(fern_io_fd(io), false, host, sizeof host, &port), 0);
     return port;
 }
 
@@ -130,7 +130,7 @@ static void check_peer(fern_io *io, const char *expected)
 {
     char host[64];
     int port;
-    CHECK_EQUAL(fern_socket_address(io, true, host, sizeof host, &port), 0);
+    CHECK_EQUAL(fern_socket_address(fern_io_fd(io), true, host, sizeof host, &port), 0);
     CHECK_STRING(host, expected);
     fern_io_close(io);
 }
@@ -388,7 +388,7 @@ TEST(connects_from_where_it_is_told)
     add(&list, "127.0.0.2", port_of(listener));
     CHECK_EQUAL(fern_tcp_connect_any(list.infos, &options, soon(), &client), 0);
     CHECK_EQUAL(fern_accept(listener, soon(), &server), 0);
-    CHECK_EQUAL(fern_socket_address(server, true, host, sizeof host, &port), 0);
+    CHECK_EQUAL(fern_socket_address(fern_io_fd(server), true, host, sizeof host, &port), 0);
     CHECK_STRING(host, "127.0.0.7");
     options.bind_host = "::1";          /* of the wrong family */
     fern_io *none = NULL;
@@ -419,7 +419,7 @@ TEST(sets_what_it_is_told)
     add(&list, "127.0.0.2", port_of(listener));
     CHECK_EQUAL(fern_tcp_connect_any(list.infos, &options, soon(), &client), 0);
     for (int i = 0; i < 4; i++) {
-        CHECK_EQUAL(fern_socket_get(client, settings[i].option, &value), 0);
+        CHECK_EQUAL(fern_socket_get(fern_io_fd(client), settings[i].option, &value), 0);
         CHECK_EQUAL(value, settings[i].value);
     }
     fern_io_close(client);
@@ -438,14 +438,14 @@ TEST(every_option_has_a_name_and_can_be_got)
     for (int i = 0; i < FERN_SOCKET_OPTIONS; i++) {
         int value, option = fern_socket_option_find(fern_socket_option_name(i));
         CHECK_EQUAL(option, i);
-        if (CHECK_EQUAL(fern_socket_get(listener, i, &value), 0) && fern_socket_option_switch(i)) {
-            CHECK_EQUAL(fern_socket_set(listener, i, 2), -EINVAL);
-            CHECK_EQUAL(fern_socket_set(listener, i, -1), -EINVAL);
+        if (CHECK_EQUAL(fern_socket_get(fern_io_fd(listener), i, &value), 0) && fern_socket_option_switch(i)) {
+            CHECK_EQUAL(fern_socket_set(fern_io_fd(listener), i, 2), -EINVAL);
+            CHECK_EQUAL(fern_socket_set(fern_io_fd(listener), i, -1), -EINVAL);
         }
     }
     CHECK_EQUAL(fern_socket_option_find("colour"), -EINVAL);
     CHECK(!fern_socket_option_name(FERN_SOCKET_OPTIONS));
-    CHECK_EQUAL(fern_socket_set(listener, FERN_SOCKET_OPTIONS, 1), -EINVAL);
+    CHECK_EQUAL(fern_socket_set(fern_io_fd(listener), FERN_SOCKET_OPTIONS, 1), -EINVAL);
     fern_io_close(listener);
     leave();
 }

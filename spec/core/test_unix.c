@@ -2,6 +2,7 @@
    Unix sockets: paths and names, whose file is whose, who is at the other end, and
    descriptors on their way. */
 #include "fern_net.h"
+#include "fern_stream.h"
 #include "test.h"
 
 #include <fcntl.h>
@@ -47,7 +48,7 @@ static fern_io *listen_at(const char *where, const fern_listen_options *options)
 static int address_of(const fern_io *io, bool peer, char where[128])
 {
     int port = 0;
-    int rc = fern_socket_address(io, peer, where, 128, &port);
+    int rc = fern_socket_address(fern_io_fd(io), peer, where, 128, &port);
     CHECK_EQUAL(port, -1);
     return rc;
 }
@@ -282,7 +283,7 @@ TEST(tells_who_is_there)
     char where[128];
     enter();
     CHECK_EQUAL(fern_unix_pair(ends), 0);
-    CHECK_EQUAL(fern_unix_peer(ends[0], &who), 0);
+    CHECK_EQUAL(fern_unix_peer(fern_io_fd(ends[0]), &who), 0);
     CHECK_EQUAL(who.pid, getpid());
     CHECK_EQUAL(who.uid, getuid());
     CHECK_EQUAL(who.gid, getgid());
@@ -379,6 +380,150 @@ TEST(a_killed_receiver_takes_nothing_along)
     fern_thread_unref(thread);
     for (int i = 0; i < 2; i++)
         fern_io_close(ends[i]);
+    leave();
+}
+
+/* ---- streams that bring descriptors ---- */
+
+static void open_streams(fern_stream *out[2])
+{
+    fern_io *ends[2];
+    CHECK_EQUAL(fern_unix_pair(ends), 0);
+    for (int i = 0; i < 2; i++)
+        if (!CHECK_EQUAL(fern_unix_stream(ends[i], &out[i]), 0))
+            abort();
+}
+
+static void check_line(fern_stream *stream, const char *expected)
+{
+    char text[64] = "";
+    fern_bytes bytes;
+    if (!CHECK_EQUAL(fern_stream_until(stream, "\n", 1, 60, soon(), &bytes), 1))
+        return;
+    memcpy(text, bytes.data, bytes.length - 1);
+    CHECK_STRING(text, expected);
+    CHECK_EQUAL(fern_stream_take(stream, bytes.length), 0);
+}
+
+/* All of it has come before anybody looks: reading the first line has read on. */
+TEST(reading_ahead_loses_no_descriptor)
+{
+    fern_stream *ends[2];
+    int pipe_ends[2], fd = -1, other = -1;
+    char byte;
+    enter();
+    open_streams(ends);
+    CHECK_EQUAL(pipe(pipe_ends), 0);
+    CHECK_EQUAL(fern_stream_write(ends[0], "one\n", 4, soon(), NULL), 0);
+    CHECK_EQUAL(fern_unix_send_fd(ends[0], pipe_ends[1], "two\n", 4, soon(), NULL), 0);
+    CHECK_EQUAL(fern_stream_write(ends[0], "three\n", 6, soon(), NULL), 0);
+    CHECK_EQUAL(fern_unix_send_fd(ends[0], pipe_ends[0], "four\n", 5, soon(), NULL), 0);
+    check_line(ends[1], "one");
+    CHECK_EQUAL(fern_unix_receive_fd(ends[1], soon(), &fd), 0);
+    CHECK_EQUAL(fern_unix_receive_fd(ends[1], soon(), &other), 0);
+    CHECK_EQUAL(fern_unix_receive_fd(ends[1], fern_now() + 0.005, &other), -ETIMEDOUT);
+    check_line(ends[1], "two");
+    check_line(ends[1], "three");
+    check_line(ends[1], "four");
+    CHECK_EQUAL(write(fd, "x", 1), 1);
+    CHECK_EQUAL(read(other, &byte, 1), 1);
+    fern_stream_close(ends[0]);
+    CHECK_EQUAL(fern_unix_receive_fd(ends[1], soon(), &other), -EPIPE);
+    fern_stream_close(ends[1]);
+    int fds[] = { fd, other, pipe_ends[0], pipe_ends[1] };
+    for (int i = 0; i < 4; i++)
+        close(fds[i]);
+    leave();
+}
+
+TEST(a_flood_of_descriptors_is_bounded)
+{
+    fern_stream *ends[2];
+    fern_bytes bytes;
+    enter();
+    open_streams(ends);
+    int before = test_descriptors(), fd = -1;
+    for (int i = 0; i < 100; i++) {
+        CHECK_EQUAL(fern_unix_send_fd(ends[0], 0, "x", 1, soon(), NULL), 0);
+        CHECK_EQUAL(fern_stream_exactly(ends[1], 1, soon(), &bytes), 1);
+        CHECK_EQUAL(fern_stream_take(ends[1], 1), 0);
+    }
+    CHECK_EQUAL(test_descriptors(), before + 64);
+    CHECK_EQUAL(fern_unix_receive_fd(ends[1], soon(), &fd), 0);
+    close(fd);
+    for (int i = 0; i < 2; i++)
+        fern_stream_close(ends[i]);     /* and those that nobody has asked for */
+    leave();
+}
+
+TEST(a_flood_of_bytes_without_any_ends_the_search)
+{
+    static char zeros[128 * 1024];
+    fern_stream *ends[2];
+    int fd;
+    enter();
+    open_streams(ends);
+    CHECK_EQUAL(fern_stream_write(ends[0], zeros, sizeof zeros, soon(), NULL), 0);
+    CHECK_EQUAL(fern_unix_receive_fd(ends[1], soon(), &fd), -EMSGSIZE);
+    CHECK_EQUAL(fern_unix_send_fd(ends[0], 0, "", 0, soon(), NULL), -EINVAL);
+    CHECK_EQUAL(fern_unix_send_fd(ends[0], -1, "x", 1, soon(), NULL), -EBADF);
+    for (int i = 0; i < 2; i++)
+        fern_stream_close(ends[i]);
+    leave();
+}
+
+struct sender {
+    fern_stream *stream;
+    int rc;
+};
+
+static int call_send(void *arg)
+{
+    static char zeros[4 * 1024 * 1024];
+    struct sender *sender = arg;
+    sender->rc = fern_unix_send_fd(sender->stream, 0, zeros, sizeof zeros, FERN_NEVER, NULL);
+    return 0;
+}
+
+/* Its peer does not read; then it is killed, or the stream closed under it. */
+TEST(whoever_is_stuck_in_sending_can_be_ended)
+{
+    fern_stream *ends[2];
+    fern_thread *thread;
+    struct sender sender = { .rc = 1 };
+    enter();
+    for (int close_it = 0; close_it < 2; close_it++) {
+        open_streams(ends);
+        sender.stream = ends[0];
+        CHECK_EQUAL(fern_spawn(call_send, &sender, NULL, &thread), 0);
+        CHECK_EQUAL(fern_yield(), 0);
+        CHECK_EQUAL(fern_thread_status(thread), FERN_WAITING);
+        if (close_it)
+            fern_stream_close(ends[0]);
+        else
+            fern_thread_kill(thread);
+        CHECK_EQUAL(fern_thread_join(thread, soon()), 0);
+        CHECK_EQUAL(sender.rc, close_it ? -EBADF : -ECANCELED);
+        fern_thread_unref(thread);
+        if (!close_it)
+            fern_stream_close(ends[0]);
+        fern_stream_close(ends[1]);
+    }
+    leave();
+}
+
+TEST(other_streams_bring_none)
+{
+    fern_io *ends[2];
+    fern_stream *stream;
+    int fd;
+    enter();
+    CHECK_EQUAL(fern_unix_pair(ends), 0);
+    CHECK_EQUAL(fern_stream_of_io(ends[0], &stream), 0);
+    CHECK_EQUAL(fern_unix_send_fd(stream, 0, "x", 1, soon(), NULL), -ENOTSUP);
+    CHECK_EQUAL(fern_unix_receive_fd(stream, soon(), &fd), -ENOTSUP);
+    fern_stream_close(stream);
+    fern_io_close(ends[1]);
     leave();
 }
 

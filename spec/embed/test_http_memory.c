@@ -62,7 +62,7 @@ static fern_thread *open_site(void)
     fern_thread *thread = NULL;
     fern_spawn_options options = { .quiet = true };
     CHECK_EQUAL(fern_tcp_listen("127.0.0.1", "0", NULL, FERN_NEVER, &listener), 0);
-    CHECK_EQUAL(fern_socket_address(listener, false, host, sizeof host, &port), 0);
+    CHECK_EQUAL(fern_socket_address(fern_io_fd(listener), false, host, sizeof host, &port), 0);
     snprintf(by_address, sizeof by_address, "http://127.0.0.1:%d/moved", port);
     snprintf(by_name, sizeof by_name, "http://host.test:%d/moved", port);
     CHECK_EQUAL(fern_spawn(serve, NULL, &options, &thread), 0);

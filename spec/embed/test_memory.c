@@ -450,7 +450,7 @@ static int listen_and_connect(void)
     int rc = fern_tcp_listen("127.0.0.1", "0", NULL, FERN_NEVER, &listener);
     if (rc < 0)
         return rc;
-    fern_socket_address(listener, false, host, sizeof host, &number);
+    fern_socket_address(fern_io_fd(listener), false, host, sizeof host, &number);
     snprintf(port, sizeof port, "%d", number);
     rc = fern_tcp_connect("127.0.0.1", port, NULL, FERN_NEVER, &there);
     if (rc == 0)
