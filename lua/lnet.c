@@ -1,11 +1,7 @@
 /* SPDX-License-Identifier: MIT
-   lnet: listeners, and connections, which are streams. A listener is a handle,
-   which stands in a list of the hub's while it is open: the hub's end closes it
-   before its io goes. A handle's io is NULL once it is closed; a call that waits
-   meanwhile comes back with -EBADF. */
-#include "fern_net.h"
-#include "lfern.h"
-#include "lstream.h"
+   lnet: connections, of TCP and of Unix sockets: streams with an address at either
+   end, and options. */
+#include "lnet.h"
 
 #include <errno.h>
 #include <netdb.h>
@@ -13,82 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-
-#define LLISTENER "fern.net.listener"
-#define LCONNECTION "fern.net.connection"
-
-typedef struct handle {
-    fern_io *io;
-    struct handle *next, **link;
-} handle;
-
-struct open_handles {
-    handle *first;
-};
-
-static const char open_handles_key = 0;
-
-/* ---- open and close ---- */
-
-static void close_handle(handle *self)
-{
-    if (!self->io)
-        return;
-    fern_io *io = self->io;
-    self->io = NULL;
-    *self->link = self->next;
-    if (self->next)
-        self->next->link = self->link;
-    fern_io_close(io);
-}
-
-static void close_all(void *value)
-{
-    struct open_handles *handles = value;
-    while (handles->first)
-        close_handle(handles->first);
-    free(handles);
-}
-
-static struct open_handles *handles_of(lua_State *L)
-{
-    fern_hub *hub = lfern_open(L)->hub;
-    struct open_handles *handles = fern_hub_kept(hub, &open_handles_key);
-    if (handles)
-        return handles;
-    handles = calloc(1, sizeof *handles);
-    int rc = handles ? fern_hub_keep(hub, &open_handles_key, handles, close_all) : -ENOMEM;
-    if (rc < 0) {
-        free(handles);
-        lfern_raise(L, rc);
-    }
-    return handles;
-}
-
-/* A closed handle, to be opened by the call that is about to park: making it
-   afterwards could fail, with a descriptor in hand. */
-static handle *new_handle(lua_State *L)
-{
-    handle *self = lua_newuserdatauv(L, sizeof *self, 0);
-    memset(self, 0, sizeof *self);
-    luaL_setmetatable(L, LLISTENER);
-    return self;
-}
-
-/* The handle on the top of the stack, opened with `io` if `rc` is 0. */
-static int finish(lua_State *L, handle *self, struct open_handles *handles, int rc, fern_io *io)
-{
-    if (rc == 0) {
-        self->io = io;
-        self->next = handles->first;
-        self->link = &handles->first;
-        if (self->next)
-            self->next->link = &self->next;
-        handles->first = self;
-    }
-    lfern_left(L, lfern_of(L));
-    return rc < 0 ? lfern_fail(L, rc) : 1;
-}
+#include <unistd.h>
 
 /* ---- arguments ---- */
 
@@ -99,9 +20,7 @@ static bool has_zero(lua_State *L, int arg)
     return strlen(text) != length;
 }
 
-/* The host at 1 and the port at 2 (which becomes a string). Returns 0 or, for
-   what can never be looked up, an error. */
-static int check_address(lua_State *L, const char **host, const char **port)
+int lnet_check_address(lua_State *L, const char **host, const char **port)
 {
     *host = luaL_checkstring(L, 1);
     if (lua_type(L, 2) == LUA_TNUMBER) {
@@ -114,185 +33,260 @@ static int check_address(lua_State *L, const char **host, const char **port)
     return has_zero(L, 1) || has_zero(L, 2) ? FERN_EAI - abs(EAI_NONAME) : 0;
 }
 
-/* Push the option `name` of the table at 3, or nil; others are unknown. */
-static void push_option(lua_State *L, const char *name)
+int lnet_check_path(lua_State *L, const char **path)
 {
-    lua_settop(L, 3);
-    if (lua_isnil(L, 3))
-        return;
-    luaL_checktype(L, 3, LUA_TTABLE);
-    for (lua_pushnil(L); lua_next(L, 3); lua_pop(L, 1))
-        if (lua_type(L, -2) != LUA_TSTRING || strcmp(lua_tostring(L, -2), name) != 0)
-            luaL_error(L, "unknown option '%s'", luaL_tolstring(L, -2, NULL));
-    lua_getfield(L, 3, name);
+    *path = luaL_checkstring(L, 1);
+    return has_zero(L, 1) ? -EINVAL : 0;
 }
 
-static int check_backlog(lua_State *L)
-{
-    push_option(L, "backlog");
-    size_t backlog = lfern_option_size(L, "backlog", 0, SOMAXCONN);
-    return backlog < SOMAXCONN ? (int)backlog : SOMAXCONN;
-}
+/* ---- addresses ---- */
 
-static double check_timeout(lua_State *L)
+int lnet_push_address(lua_State *L, int fd, bool peer)
 {
-    push_option(L, "timeout");
-    return lfern_option_deadline(L, "timeout");
-}
-
-/* ---- both ---- */
-
-static int push_address(lua_State *L, const fern_io *io, bool peer)
-{
-    char host[128];
+    char text[128];
     int port;
-    int rc = io ? fern_socket_address(io, peer, host, sizeof host, &port) : -EBADF;
+    int rc = fern_socket_address(fd, peer, text, sizeof text, &port);
     if (rc < 0)
         return lfern_fail(L, rc);
-    lua_pushstring(L, host);
+    lua_pushstring(L, text);
+    if (port < 0)
+        return 1;
     lua_pushinteger(L, port);
     return 2;
 }
 
-static int push_name(lua_State *L, const fern_io *io, const char *type, bool peer)
+int lnet_push_name(lua_State *L, int fd, const char *type, bool peer)
 {
-    char host[128];
+    char text[128];
     int port;
-    if (!io)
+    if (fd < 0)
         lua_pushfstring(L, "%s (closed)", type);
-    else if (fern_socket_address(io, peer, host, sizeof host, &port) < 0)
+    else if (fern_socket_address(fd, peer, text, sizeof text, &port) < 0)
         lua_pushfstring(L, "%s (broken)", type);
+    else if (port < 0)
+        lua_pushfstring(L, "%s (unix:%s)", type, text);
     else
-        lua_pushfstring(L, strchr(host, ':') ? "%s ([%s]:%d)" : "%s (%s:%d)", type, host, port);
+        lua_pushfstring(L, strchr(text, ':') ? "%s ([%s]:%d)" : "%s (%s:%d)", type, text, port);
     return 1;
 }
 
 /* ---- connection ---- */
 
-static const fern_io *io_of(const lstream *self)
+lstream *lnet_new_connection(lua_State *L)
 {
-    return self->stream ? fern_stream_io(self->stream) : NULL;
+    return lstream_new(L, LCONNECTION);
+}
+
+/* Returns 0 with *out, or an error with `io` closed. */
+static int make_stream(fern_io *io, bool descriptors, fern_stream **out)
+{
+    int rc = descriptors ? fern_unix_stream(io, out) : fern_stream_of_io(io, out);
+    if (rc < 0)
+        fern_io_close(io);
+    return rc;
+}
+
+int lnet_finish_connection(lua_State *L, lstream *self, int rc, fern_io *io, bool descriptors)
+{
+    fern_stream *stream = NULL;
+    if (rc == 0)
+        rc = make_stream(io, descriptors, &stream);
+    return lstream_finish(L, self, rc, stream);
+}
+
+static lstream *check_connection(lua_State *L)
+{
+    return lstream_check_class(L, 1, LCONNECTION);
+}
+
+static int fd_of(const lstream *self)
+{
+    return self->stream ? fern_stream_fd(self->stream) : -1;
 }
 
 static int connection_address(lua_State *L)
 {
-    return push_address(L, io_of(lstream_check_class(L, 1, LCONNECTION)), false);
+    return lnet_push_address(L, fd_of(check_connection(L)), false);
 }
 
 static int connection_peer(lua_State *L)
 {
-    return push_address(L, io_of(lstream_check_class(L, 1, LCONNECTION)), true);
+    return lnet_push_address(L, fd_of(check_connection(L)), true);
 }
 
 static int connection_tostring(lua_State *L)
 {
-    return push_name(L, io_of(lstream_check_class(L, 1, LCONNECTION)), LCONNECTION, true);
+    return lnet_push_name(L, fd_of(check_connection(L)), LCONNECTION, true);
 }
 
-/* The connection on the top gets `io`, if `rc` is 0. */
-static int finish_connection(lua_State *L, lstream *self, int rc, fern_io *io)
+static int connection_setoption(lua_State *L)
 {
-    fern_stream *stream = NULL;
-    if (rc == 0) {
-        rc = fern_stream_of_io(io, &stream);
-        if (rc < 0)
-            fern_io_close(io);
-    }
-    return lstream_finish(L, self, rc, stream);
+    const lstream *self = check_connection(L);
+    fern_socket_option option = lnet_check_option(L, 2);
+    return lfern_result(L, fern_socket_set(fd_of(self), option, lnet_check_value(L, 3, option)));
 }
 
-/* ---- listener ---- */
-
-static handle *check_listener(lua_State *L)
+static int connection_getoption(lua_State *L)
 {
-    return luaL_checkudata(L, 1, LLISTENER);
-}
-
-static int listener_accept(lua_State *L)
-{
-    handle *self = check_listener(L);
-    double deadline = lfern_deadline(L, 2);
-    lstream *connection = lstream_new(L, LCONNECTION);
-    fern_io *io = NULL;
-    lfern_enter(L);
-    int rc = self->io ? fern_accept(self->io, deadline, &io) : lstream_refuse();
-    return finish_connection(L, connection, rc, io);
-}
-
-static int listener_address(lua_State *L)
-{
-    return push_address(L, check_listener(L)->io, false);
-}
-
-static int listener_close(lua_State *L)
-{
-    close_handle(check_listener(L));
-    lua_pushboolean(L, 1);
+    const lstream *self = check_connection(L);
+    fern_socket_option option = lnet_check_option(L, 2);
+    int value, rc = fern_socket_get(fd_of(self), option, &value);
+    if (rc < 0)
+        return lfern_fail(L, rc);
+    lnet_push_value(L, option, value);
     return 1;
 }
 
-static int listener_tostring(lua_State *L)
+static int connection_credentials(lua_State *L)
 {
-    return push_name(L, check_listener(L)->io, LLISTENER, false);
+    fern_credentials who;
+    int rc = fern_unix_peer(fd_of(check_connection(L)), &who);
+    if (rc < 0)
+        return lfern_fail(L, rc);
+    lua_createtable(L, 0, 3);
+    lua_pushinteger(L, who.pid);
+    lua_setfield(L, -2, "pid");
+    lua_pushinteger(L, who.uid);
+    lua_setfield(L, -2, "uid");
+    lua_pushinteger(L, who.gid);
+    lua_setfield(L, -2, "gid");
+    return 1;
 }
 
-/* ---- listen and connect ---- */
+/* ---- descriptors ---- */
 
-static int net_listen(lua_State *L)
+static int check_fd(lua_State *L, int arg)
 {
-    const char *host, *port;
-    fern_io *io = NULL;
-    int rc = check_address(L, &host, &port), backlog = check_backlog(L);
-    struct open_handles *handles = handles_of(L);
-    handle *self = new_handle(L);
+    lua_Integer fd = luaL_checkinteger(L, arg);
+    luaL_argcheck(L, fd >= 0 && fd <= 0x7fffffff, arg, "a descriptor expected");
+    return (int)fd;
+}
+
+static int connection_send_fd(lua_State *L)
+{
+    lstream *self = check_connection(L);
+    size_t size, written = 0;
+    int fd = check_fd(L, 2);
+    const char *data = luaL_checklstring(L, 3, &size);
+    luaL_argcheck(L, size > 0, 3, "at least one byte has to go along");
+    double deadline = lstream_deadline(L, 4, self);
     lfern_enter(L);
-    if (rc == 0)
-        rc = fern_tcp_listen(host, port, &(fern_listen_options){ .backlog = backlog }, FERN_NEVER, &io);
-    return finish(L, self, handles, rc, io);
+    int rc = self->stream ? fern_unix_send_fd(self->stream, fd, data, size, deadline, &written)
+                          : lstream_refuse();
+    lfern_left(L, lfern_of(L));
+    return lfern_result(L, rc);
 }
+
+static int connection_receive_fd(lua_State *L)
+{
+    lstream *self = check_connection(L);
+    double deadline = lstream_deadline(L, 2, self);
+    int fd = -1;
+    lfern_enter(L);
+    int rc = self->stream ? fern_unix_receive_fd(self->stream, deadline, &fd) : lstream_refuse();
+    lfern_left(L, lfern_of(L));
+    if (rc < 0)
+        return lfern_fail(L, rc);
+    lua_pushinteger(L, fd);
+    return 1;
+}
+
+/* ---- connect ---- */
 
 static int net_connect(lua_State *L)
 {
+    static const char *const names[] = {
+        "timeout", "bind", "bind_port", "interface", "stagger", NULL,
+    };
     const char *host, *port;
+    lnet_options options;
     fern_io *io = NULL;
-    int rc = check_address(L, &host, &port);
-    double deadline = check_timeout(L);
-    lstream *self = lstream_new(L, LCONNECTION);
+    int rc = lnet_check_address(L, &host, &port);
+    lnet_check_options(L, 3, names, true, &options);
+    double deadline = lnet_option_deadline(L, &options);
+    fern_connect_options wanted = {
+        .bind_host = lnet_option_string(L, &options, "bind"),
+        .bind_port = lnet_option_port(L, &options, "bind_port"),
+        .interface = lnet_option_string(L, &options, "interface"),
+        .stagger = lnet_option_seconds(L, &options, "stagger"),
+        .settings = options.settings, .settings_count = options.count,
+    };
+    lstream *self = lnet_new_connection(L);
     lfern_enter(L);
     if (rc == 0)
-        rc = fern_tcp_connect(host, port, NULL, deadline, &io);
-    return finish_connection(L, self, rc, io);
+        rc = fern_tcp_connect(host, port, &wanted, deadline, &io);
+    return lnet_finish_connection(L, self, rc, io, false);
+}
+
+static int net_connect_unix(lua_State *L)
+{
+    static const char *const names[] = { "timeout", "descriptors", NULL };
+    const char *path;
+    lnet_options options;
+    fern_io *io = NULL;
+    int rc = lnet_check_path(L, &path);
+    lnet_check_options(L, 2, names, false, &options);
+    double deadline = lnet_option_deadline(L, &options);
+    bool descriptors = lnet_option_flag(L, &options, "descriptors");
+    lstream *self = lnet_new_connection(L);
+    lfern_enter(L);
+    if (rc == 0)
+        rc = fern_unix_connect(path, deadline, &io);
+    return lnet_finish_connection(L, self, rc, io, descriptors);
+}
+
+static int make_pair(bool descriptors, fern_stream *out[2])
+{
+    fern_io *ios[2];
+    int rc = fern_unix_pair(ios);
+    if (rc < 0)
+        return rc;
+    rc = make_stream(ios[0], descriptors, &out[0]);
+    if (rc < 0) {
+        fern_io_close(ios[1]);
+        return rc;
+    }
+    rc = make_stream(ios[1], descriptors, &out[1]);
+    if (rc < 0)
+        fern_stream_close(out[0]);
+    return rc;
+}
+
+static int net_pair(lua_State *L)
+{
+    static const char *const names[] = { "descriptors", NULL };
+    lnet_options options;
+    fern_stream *streams[2] = { NULL, NULL };
+    lnet_check_options(L, 1, names, false, &options);
+    bool descriptors = lnet_option_flag(L, &options, "descriptors");
+    lstream *first = lnet_new_connection(L), *second = lnet_new_connection(L);
+    int rc = make_pair(descriptors, streams);
+    if (rc < 0)
+        return lfern_fail(L, rc);
+    lstream_finish(L, first, 0, streams[0]);
+    lstream_finish(L, second, 0, streams[1]);
+    return 2;
 }
 
 /* ---- open ---- */
 
-static void new_listener_type(lua_State *L, const luaL_Reg *methods)
-{
-    if (luaL_newmetatable(L, LLISTENER)) {
-        luaL_setfuncs(L, methods, 0);
-        lua_pushvalue(L, -1);
-        lua_setfield(L, -2, "__index");
-    }
-    lua_pop(L, 1);
-}
-
 void lnet_open(lua_State *L)
 {
     static const luaL_Reg functions[] = {
-        { "listen", net_listen }, { "connect", net_connect }, { NULL, NULL },
-    };
-    static const luaL_Reg listener[] = {
-        { "accept", listener_accept }, { "address", listener_address },
-        { "close", listener_close }, { "__close", listener_close }, { "__gc", listener_close },
-        { "__tostring", listener_tostring }, { NULL, NULL },
+        { "connect", net_connect }, { "connect_unix", net_connect_unix }, { "pair", net_pair },
+        { NULL, NULL },
     };
     static const luaL_Reg connection[] = {
         { "address", connection_address }, { "peer", connection_peer },
-        { "__tostring", connection_tostring }, { NULL, NULL },
+        { "setoption", connection_setoption }, { "getoption", connection_getoption },
+        { "credentials", connection_credentials }, { "send_fd", connection_send_fd },
+        { "receive_fd", connection_receive_fd }, { "__tostring", connection_tostring },
+        { NULL, NULL },
     };
-    new_listener_type(L, listener);
     lstream_class(L, LCONNECTION, connection);
     luaL_newlib(L, functions);
+    lnet_listen_open(L);
+    lnet_server_open(L);
     lnames_open(L);
     ludp_open(L);
     lua_setfield(L, -2, "net");

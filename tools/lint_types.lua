@@ -88,6 +88,8 @@ local function look_around()
    for name, meta in pairs(debug.getregistry()) do add_object(name, meta) end
    add_object("fern.http.response", require "fern.http.core".response)
    add_sockets()
+   local nobody = { accept = print, close = print }
+   add_object("fern.net.server", getmetatable(require "fern.net".server(nobody, print)))
 end
 
 -- ----

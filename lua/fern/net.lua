@@ -1,18 +1,166 @@
 -- SPDX-License-Identifier: MIT
--- net: TCP.
---
---    net.listen(host, port [, {backlog=}])   a listener; host "*": everywhere; port 0: any
---    net.connect(host, port [, {timeout=}])  a connection to the first address that answers
---    listener:accept([timeout])              the next connection
---    connection:read([format [, timeout]])   a number of bytes, "l", "L" or "a", as io.read
---    connection:write(...)                   all of it
---    :address()  connection:peer()           host, port
---    :close()                                also by `local c <close>`, and by the collector
---
--- Failures are returned: nil, message, code. The end of the stream is "closed",
--- "EPIPE". A read that times out takes nothing; a line may have 1 MiB. One thread
--- may read and another write; closing ends what they wait for with "EBADF".
+-- net: TCP and Unix sockets: connections, listeners, names; and servers, which are
+-- made here. See docs/modules/net.md.
 
-require "fern"
+local fern = require "fern"
+local core = require("fern.core").net
 
-return require("fern.core").net
+local MAX <const> = 1000                -- connections of a server at once
+
+-- What passes when somebody gives something back.
+local SHORT <const> = { EMFILE = true, ENFILE = true, ENOBUFS = true, ENOMEM = true }
+
+local net = {}
+for name, fn in pairs(core) do
+  if name ~= "crowd" then net[name] = fn end
+end
+
+local server = { __name = "fern.net.server" }
+server.__index = server
+
+-- ---- a connection ----
+
+local function with_traceback(problem)
+  if fern.is_killed(problem) then return problem end
+  return { problem = problem, traceback = debug.traceback(tostring(problem), 2) }
+end
+
+-- Its errors go to on_error, a kill goes on.
+local function guarded(self, connection)
+  local ok, problem = xpcall(self.handler, with_traceback, connection, connection:peer())
+  if ok then return end
+  if fern.is_killed(problem) then error(problem, 0) end
+  self.on_error(problem.problem, problem.traceback, fern.current())
+end
+
+local function handle(self, connection)
+  self.unhandled[connection] = nil
+  local _ <close> = connection
+  if self.on_error then
+    guarded(self, connection)
+  else
+    self.handler(connection, connection:peer())
+  end
+end
+
+-- ---- the accept loop ----
+
+-- Accept one and start its thread: true, or nil, message, code.
+local function serve_next(self)
+  local connection, message, code = self.listener:accept()
+  if not connection then return nil, message, code end
+  if self.timeout then connection:settimeout(self.timeout) end
+  self.unhandled[connection] = true
+  self.crowd:spawn(handle, self, connection)
+  return true
+end
+
+-- Memory is what Lua raises for, and nothing else that passes.
+local function attempt(self)
+  local called, ok, message, code = pcall(serve_next, self)
+  if called then return ok, message, code end
+  if ok == "not enough memory" then return nil, ok, "ENOMEM" end
+  error(ok, 0)
+end
+
+local function serve_all(self)
+  local short = false
+  while self.crowd:room(short) do
+    local ok, message, code = attempt(self)
+    short = not ok and SHORT[code] or false
+    if not ok and not short and not self.stopped then return nil, message, code end
+  end
+  return true
+end
+
+-- Whatever ends the loop ends its connections; those whose handlers never began, too.
+local function finish(self)
+  self.listener:close()
+  self.crowd:finish(true)
+  for connection in pairs(self.unhandled) do connection:close() end
+  self.unhandled = {}
+end
+
+function server:serve()
+  if self.begun then error("the server has been run already", 2) end
+  self.begun = true
+  local _ <close> = setmetatable({}, { __close = function() finish(self) end })
+  local ok, message, code = serve_all(self)
+  self.listener:close()
+  self.crowd:finish(false)
+  if ok then return true end
+  return nil, message, code
+end
+
+-- ---- stop ----
+
+local function check_timeout(timeout)
+  if timeout ~= nil and (type(timeout) ~= "number" or timeout ~= timeout) then
+    error("bad argument #1 to 'stop' (a number of seconds expected)", 3)
+  end
+end
+
+function server:stop(timeout)
+  check_timeout(timeout)
+  self.stopped = true
+  self.listener:close()
+  return self.crowd:stop(timeout)
+end
+
+function server:close() return self:stop(0) end
+server.__close = server.close
+
+function server:statistics() return self.crowd:statistics() end
+
+function server:__tostring()
+  local now = self.crowd:statistics()
+  return ("fern.net.server (%s, %d connections)"):format(
+    now.stopped and "stopped" or now.running and "running" or "new", now.connections)
+end
+
+-- ---- making one ----
+
+local function callable(value)
+  local meta = getmetatable(value)
+  return type(value) == "function" or type(meta) == "table" and meta.__call ~= nil
+end
+
+local function has_methods(listener)
+  local ok, accept, close = pcall(function() return listener.accept, listener.close end)
+  return ok and accept and close
+end
+
+local CHECKS <const> = {
+  max = function(value) return math.type(value) and value >= 0 and value % 1 == 0 or value == math.huge end,
+  on_error = callable,
+  timeout = function(value) return type(value) == "number" and value == value end,
+}
+
+local function check_options(options)
+  if type(options) ~= "table" then error("bad argument #3 (a table of options expected)", 4) end
+  for name, value in pairs(options) do
+    local check = CHECKS[name]
+    if not check then error(("unknown option '%s'"):format(tostring(name)), 4) end
+    if not check(value) then error(("bad option '%s'"):format(name), 4) end
+  end
+end
+
+local function new(listener, handler, options)
+  options = options == nil and {} or options
+  if not has_methods(listener) then error("bad argument #1 (a listener expected)", 3) end
+  if not callable(handler) then error("bad argument #2 (function expected)", 3) end
+  check_options(options)
+  return setmetatable({
+    listener = listener, handler = handler, on_error = options.on_error,
+    timeout = options.timeout, crowd = core.crowd(options.max or MAX), unhandled = {},
+  }, server)
+end
+
+function net.server(listener, handler, options) return (new(listener, handler, options)) end
+
+function net.serve(listener, handler, options)
+  local self = new(listener, handler, options)
+  return self:serve()
+end
+
+return net
