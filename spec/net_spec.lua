@@ -599,6 +599,112 @@ describe("listen", function()
   end)
 end)
 
+describe("options", function()
+  local function has_ipv6()
+    local listener = net.listen("::1", 0)
+    return listener and listener:close()
+  end
+
+  it("of connections are set and told", function()
+    local client, server = pair()
+    local values = {
+      nodelay = false, cork = true, keepalive = true, keepalive_idle = 11, keepalive_interval = 12,
+      keepalive_count = 3, user_timeout = 4000, linger = 5,
+    }
+    assert.is_true(client:getoption "nodelay")
+    assert.is_true(server:getoption "nodelay")
+    assert.is_false(client:getoption "linger")
+    for name, value in pairs(values) do
+      assert.is_true(client:setoption(name, value))
+      assert.are.equal(value, client:getoption(name))
+    end
+    assert.is_true(client:setoption("linger", false))
+    assert.is_false(client:getoption "linger")
+    assert.is_true(client:setoption("rcvbuf", 100000))
+    assert.is_true(client:getoption "rcvbuf" >= 100000)
+    check_failure("invalid argument", "EINVAL", client:setoption("keepalive_idle", 0))
+    finish(client, server)
+    check_bad(client:getoption "nodelay")
+    check_bad(client:setoption("nodelay", true))
+  end)
+
+  it("of a listener are those of its connections", function()
+    local listener <close> = assert(net.listen("127.0.0.1", 0, { nodelay = false, keepalive = true, keepalive_idle = 7 }))
+    local client = assert(net.connect(listener:address()))
+    local server = assert(listener:accept(SOON))
+    assert.is_false(server:getoption "nodelay")
+    assert.is_true(server:getoption "keepalive")
+    assert.are.equal(7, server:getoption "keepalive_idle")
+    assert.is_true(client:getoption "nodelay")
+    finish(client, server)
+  end)
+
+  it("of Unix sockets are fewer", function()
+    local one, other = assert(net.pair())
+    assert.is_true(one:setoption("sndbuf", 50000))
+    local value, _, code = one:getoption "nodelay"
+    assert.is_nil(value)
+    assert.are.equal("EOPNOTSUPP", code)
+    finish(one, other)
+  end)
+
+  it("let several listen on one port, if all of them want to", function()
+    local first <close> = assert(net.listen("127.0.0.1", 0, { reuseport = true }))
+    local _, port = first:address()
+    local second <close> = assert(net.listen("127.0.0.1", port, { reuseport = true }))
+    assert.are.same({ first:address() }, { second:address() })
+    check_failure("address already in use", "EADDRINUSE", net.listen("127.0.0.1", port))
+  end)
+
+  it("keep IPv4 out of a listener of IPv6", function()
+    if not has_ipv6() then return pending("no IPv6 on loopback") end
+    local six <close> = assert(net.listen("*", 0, { v6only = true }))
+    local _, port = six:address()
+    local four <close> = assert(net.listen("0.0.0.0", port))
+    local client = assert(net.connect("127.0.0.1", port))
+    finish(client, assert(four:accept(SOON)))
+    client = assert(net.connect("::1", port))
+    local server = assert(six:accept(SOON))
+    assert.are.equal("::1", (server:peer()))
+    finish(client, server)
+  end)
+
+  it("choose the address to connect from", function()
+    local listener <close> = assert(net.listen("127.0.0.1", 0))
+    local host, port = listener:address()
+    local client = assert(net.connect(host, port, { bind = "127.0.0.5", linger = 0 }))
+    local server = assert(listener:accept(SOON))
+    assert.are.equal("127.0.0.5", (server:peer()))
+    local _, own = client:address()
+    finish(client, server)
+    check_failure("address not available", "EADDRNOTAVAIL", net.connect(host, port, { bind = "192.0.2.1" }))
+    local again = assert(net.connect(host, port, { bind = "127.0.0.6", bind_port = own }))
+    assert.are.same({ "127.0.0.6", own }, { again:address() })
+    finish(again, assert(listener:accept(SOON)))
+  end)
+
+  it("choose the interface", function()
+    local listener, _, code = net.listen("127.0.0.1", 0, { interface = "lo" })
+    if code == "EPERM" then return pending("not allowed to choose an interface") end
+    local _, port = assert(listener):address()
+    local client = assert(net.connect("127.0.0.1", port, { interface = "lo" }))
+    finish(client, assert(listener:accept(SOON)), listener)
+    check_failure("no such device", "ENODEV", net.listen("127.0.0.1", 0, { interface = "none at all" }))
+    check_failure("no such device", "ENODEV", net.connect("127.0.0.1", port, { interface = "none at all" }))
+  end)
+end)
+
+describe("a name with several addresses", function()
+  -- localhost is ::1 first where it is both; nobody listens there.
+  it("is connected to by whichever answers", function()
+    local listener <close> = assert(net.listen("127.0.0.1", 0))
+    local _, port = listener:address()
+    local client = assert(net.connect("localhost", port, { timeout = SOON, stagger = 3600 }))
+    assert.are.same({ "127.0.0.1", port }, { client:peer() })
+    finish(client, assert(listener:accept(SOON)))
+  end)
+end)
+
 describe("misuse of fern.net", function()
   local function check_raises(pattern, fn, ...)
     local ok, problem = pcall(fn, ...)
@@ -622,6 +728,16 @@ describe("misuse of fern.net", function()
     for _, backlog in ipairs { -1, 0.5, "many", "7", 0 / 0, true } do
       check_raises("bad option 'backlog'", net.listen, "127.0.0.1", 0, { backlog = backlog })
     end
+    for _, fn in ipairs { net.listen, net.connect } do
+      check_raises("bad option 'nodelay' %(a boolean", fn, "127.0.0.1", 1, { nodelay = 1 })
+      check_raises("bad option 'linger' %(a whole number", fn, "127.0.0.1", 1, { linger = -1 })
+      check_raises("bad option 'sndbuf' %(a whole number", fn, "127.0.0.1", 1, { sndbuf = "5" })
+      check_raises("bad option 'rcvbuf' %(a whole number", fn, "127.0.0.1", 1, { rcvbuf = 1 << 40 })
+      check_raises("bad option 'interface'", fn, "127.0.0.1", 1, { interface = 5 })
+    end
+    check_raises("bad option 'bind'", net.connect, "127.0.0.1", 1, { bind = "a\0b" })
+    check_raises("bad option 'bind_port'", net.connect, "127.0.0.1", 1, { bind_port = 65536 })
+    check_raises("bad option 'stagger'", net.connect, "127.0.0.1", 1, { stagger = 0 })
     for _, timeout in ipairs { 0 / 0, "soon", "1", false } do
       check_raises("bad option 'timeout'", net.connect, "127.0.0.1", 1, { timeout = timeout })
     end
@@ -642,6 +758,10 @@ describe("misuse of fern.net", function()
       check_raises("string expected", client.write, client, "x", value)
     end
     check_raises("string expected", client.write, client, nil)
+    check_raises("unknown option 'colour'", client.getoption, client, "colour")
+    check_raises("unknown option 'colour'", client.setoption, client, "colour", 1)
+    check_raises("boolean expected", client.setoption, client, "nodelay", 1)
+    check_raises("whole number", client.setoption, client, "sndbuf", true)
     check_raises("fern.net.connection expected", client.read, listener)
     check_raises("fern.net.listener expected", listener.accept, client)
     check_raises("fern.net.connection expected", client.close, io.stdout)

@@ -319,6 +319,26 @@ TEST(accept_waits_for_a_connection)
     leave();
 }
 
+TEST(one_wake_brings_as_many_as_have_come)
+{
+    fern_io *clients[20], *servers[20] = { NULL };
+    enter();
+    struct call call = { .listener = listen_on("127.0.0.1", 20) };
+    begin(&call, call_accept);
+    for (int i = 0; i < 20; i++)
+        clients[i] = connect_to(call.listener);
+    CHECK_EQUAL(end(&call), 0);
+    servers[0] = call.io;
+    for (int i = 1; i < 20; i++)
+        CHECK_EQUAL(fern_accept(call.listener, 0, &servers[i]), 0);     /* without a wait */
+    for (int i = 0; i < 20; i++) {
+        fern_io_close(clients[i]);
+        fern_io_close(servers[i]);
+    }
+    fern_io_close(call.listener);
+    leave();
+}
+
 TEST(accept_keeps_its_deadline)
 {
     fern_io *server = NULL;
