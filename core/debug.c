@@ -112,6 +112,12 @@ void fern_debug_exceptions(fern_hub *hub, bool on)
     hub->exceptions = on;
 }
 
+void fern_debug_forked(fern_hub *hub)
+{
+    fern_dump_forked();
+    fern_watchdog_forked(hub);
+}
+
 void fern_debug_deinit(fern_hub *hub)
 {
     fern_debug_timer_stacks(hub, false);

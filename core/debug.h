@@ -24,6 +24,10 @@ uint64_t fern_debug_cpu(void);
 /* The current thread gives up the hub, which counts CPU time. */
 void fern_debug_account(fern_hub *hub);
 
+/* In a forked child: what was on is on. */
+void fern_debug_forked(fern_hub *hub);
+void fern_dump_forked(void);
+
 /* The hub closes: all is off. */
 void fern_debug_deinit(fern_hub *hub);
 

@@ -61,6 +61,13 @@ void fern_debug_poked(void)
         dump_wanted(hub);
 }
 
+/* Nobody will call what was posted. */
+void fern_dump_forked(void)
+{
+    atomic_store(&on_signal.posted, false);
+    atomic_store(&on_signal.wanted, false);
+}
+
 static void leave(void)
 {
     struct sigaction now;

@@ -24,7 +24,7 @@ static const struct entry entries[] = {
     E(EIO, "input/output error"),
     E(E2BIG, "argument list too long"),
     E(EBADF, "bad file descriptor"),
-    E(ECHILD, "not in a forked child"),
+    E(ECHILD, "no such child process"),
     E(EAGAIN, "temporarily unavailable"),
     E(ENOMEM, "not enough memory"),
     E(EACCES, "permission denied"),

@@ -326,6 +326,16 @@ static void close_multi(void *arg)
     free(multi);
 }
 
+/* In a forked child: its connections are the parent's, who would hear of any
+   good-bye. The child's next request makes a new one. */
+static void forget_multi(void *arg)
+{
+    static fern_http_multi *volatile left_behind __attribute__((unused));
+    fern_http_multi *multi = arg;
+    left_behind = multi;
+    (void)fern_hub_keep(multi->hub, &key, NULL, NULL);
+}
+
 static void init_curl(void)
 {
     curl_global_init(CURL_GLOBAL_DEFAULT);
@@ -391,6 +401,7 @@ static int open_multi(fern_hub *hub, fern_http_multi **out)
     rc = fern_hub_keep(hub, &key, multi, close_multi);
     if (rc < 0)
         goto stop_timer;
+    (void)fern_hub_on_fork(hub, &key, forget_multi);
     *out = multi;
     return 0;
 
@@ -415,6 +426,9 @@ int fern_http_multi_get(fern_http_multi **out)
     fern_hub *hub = fern_hub_current();
     if (!hub || !fern_current())
         return -EDEADLK;
+    int rc = fern_hub_renew(hub);
+    if (rc < 0)
+        return rc;
     *out = fern_hub_kept(hub, &key);
     return *out ? 0 : open_multi(hub, out);
 }

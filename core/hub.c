@@ -7,6 +7,7 @@
 #include "hub.h"
 #include "debug.h"
 #include "flat.h"
+#include "fork.h"
 #include "interrupt.h"
 #include "thread.h"
 
@@ -255,6 +256,8 @@ static void poll_loop(fern_hub *hub)
     }
     hub->polls++;
     fern_loop_poll(hub->loop, now, until);
+    if (hub->forked)
+        fern_hub_abort("a child that was forked in a callback execs or exits", __FILE__, __LINE__);
     hub->unpolled = hub->coming;
 }
 
@@ -280,6 +283,7 @@ void fern_hub_hosted_turn(void *arg)
     if (hub->current || hub->turning)
         return;                 /* the host runs its loop inside a thread */
     fern_hub_here = hub;
+    (void)fern_fork_check(hub);
     hub->turning = true;
     wake_up(hub);
     run_ready(hub);
@@ -314,7 +318,8 @@ void fern_hub_interrupt_main(fern_hub *hub, int rc)
 {
     atomic_store(&hub->main_rc, rc);
     if (rc < 0) {
-        fern_loop_wake(hub->loop);
+        if (!hub->forked)       /* the loop is still the parent's: we shall look */
+            fern_loop_wake(hub->loop);
     } else if (hub->main) {
         hub->main->pending_rc = 0;
         fern_interrupt_settle(hub->main);
@@ -323,22 +328,26 @@ void fern_hub_interrupt_main(fern_hub *hub, int rc)
 
 void fern_hub_hold(fern_hub *hub)
 {
+    (void)fern_fork_check(hub);
     hub->holds++;
     fern_hub_settle(hub);
 }
 
 void fern_hub_unhold(fern_hub *hub)
 {
-    FERN_ASSERT(hub->holds > 0);
-    hub->holds--;
+    FERN_ASSERT(hub->holds > 0 || hub->renewed);
+    hub->holds -= hub->holds > 0;
     fern_hub_settle(hub);
 }
 
 int fern_hub_call_main(fern_hub *hub, void (*fn)(void *arg), void *arg)
 {
+    int rc = fern_fork_check(hub);
     fern_thread *self = hub->current, *main = hub->main;
     if (!self || !main)
         return -EDEADLK;
+    if (rc < 0)
+        return rc;
     if (self == main) {
         fn(arg);
         return 0;
@@ -347,7 +356,7 @@ int fern_hub_call_main(fern_hub *hub, void (*fn)(void *arg), void *arg)
     hub->main_call_arg = arg;
     main->attention = true;
     fern_wake(main, -EINTR);
-    int rc = fern_park("the end of the process", FERN_NEVER);
+    rc = fern_park("the end of the process", FERN_NEVER);
     while (rc == 0)
         rc = fern_park("the end of the process", FERN_NEVER);
     return rc;
@@ -404,6 +413,9 @@ int fern_hub_waitall(fern_hub *hub, double deadline)
     fern_thread *self = hub->current;
     if (!self)
         return -EDEADLK;
+    int rc = fern_fork_check(hub);
+    if (rc < 0)
+        return rc;
     if (nobody_left(hub, self))
         return fern_heed_interrupts();
     return fern_wait(&hub->waitall, &waitall, NULL, deadline);

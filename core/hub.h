@@ -34,7 +34,8 @@ struct fern_hub {
     fern_list ready;
     fern_thread *current;       /* NULL while the hub's own stack runs */
     int budget;                 /* switches left before the clock is read */
-    bool forked;                /* this is a child of the process we opened in */
+    bool forked;                /* this is a child of the process that we are of */
+    bool renewed;               /* and has made us its own: see fork.c */
     bool closing;
 
     fern_context context;       /* the hub's stack: ours, or the host's */
@@ -127,6 +128,9 @@ uint64_t fern_hub_switches(const fern_hub *hub);
    of lowest priority. */
 void fern_hub_main_loop(void *hub);
 void fern_hub_hosted_turn(void *hub);
+
+/* In a forked child: call what fern_hub_on_fork was given. */
+void fern_hub_tell_forked(fern_hub *hub);
 
 /* On a host's loop, outside of our turn: tell it what we wait for. */
 void fern_hub_settle(fern_hub *hub);

@@ -4,6 +4,7 @@
    who is not gone at the deadline is left where it is. */
 #include "hub.h"
 #include "debug.h"
+#include "fork.h"
 #include "io.h"
 #include "offload.h"
 #include "overflow.h"
@@ -23,6 +24,7 @@ struct kept {
     const void *key;
     void *value;
     void (*drop)(void *value);
+    void (*forked)(void *value);
 };
 
 static struct kept *find_kept(const fern_hub *hub, const void *key)
@@ -73,18 +75,28 @@ void *fern_hub_kept(fern_hub *hub, const void *key)
     return kept ? kept->value : NULL;
 }
 
+int fern_hub_on_fork(fern_hub *hub, const void *key, void (*forked)(void *value))
+{
+    struct kept *kept = find_kept(hub, key);
+    if (!kept)
+        return -ENOENT;
+    kept->forked = forked;
+    return 0;
+}
+
+/* Each may take itself away. */
+void fern_hub_tell_forked(fern_hub *hub)
+{
+    fern_list *node = hub->kept.next, *next;
+    for (; node != &hub->kept; node = next) {
+        struct kept *kept = fern_list_entry(node, struct kept, node);
+        next = node->next;
+        if (kept->forked)
+            kept->forked(kept->value);
+    }
+}
+
 /* ---- open and close ---- */
-
-static void after_fork(void)
-{
-    if (fern_hub_here)
-        fern_hub_here->forked = true;
-}
-
-static void register_after_fork(void)
-{
-    pthread_atfork(NULL, NULL, after_fork);
-}
 
 static size_t name_overflow(const char *low, char *buffer, size_t size)
 {
@@ -158,7 +170,7 @@ int fern_hub_open(const fern_hub_options *options, fern_hub **out)
     fern_hub *hub = calloc(1, sizeof *hub);
     if (!hub)
         return -ENOMEM;
-    pthread_once(&once, register_after_fork);
+    pthread_once(&once, fern_fork_register);
     init_lists(hub);
     configure(hub, options);
     int rc = fern_loop_open(options ? options->loop : NULL, fern_hub_hosted_turn, hub, &hub->loop);
@@ -258,11 +270,21 @@ void fern_hub_report(fern_hub *hub)
     fern_report_now(hub);
 }
 
+static void free_hub(fern_hub *hub)
+{
+    fern_thread_stacks_deinit(hub);
+    fern_stacks_free(hub->stacks);
+    free(hub);
+}
+
 int fern_hub_close(fern_hub *hub, double deadline)
 {
+    static fern_hub *volatile left_behind __attribute__((unused));
     FERN_ASSERT(hub == fern_hub_here && hub->current == hub->main);
+    (void)fern_fork_check(hub);
     hub->closing = true;
     fern_debug_deinit(hub);
+    bool promoted = fern_fork_promoted(hub);    /* then we stand on one of the stacks */
     int left = hub->forked ? 0 : unwind(hub, deadline);
     fern_offload_close(hub);
     while (!fern_list_empty(&hub->threads))
@@ -281,11 +303,13 @@ int fern_hub_close(fern_hub *hub, double deadline)
     fern_thread_recycle_deinit(hub);
     fern_sources_deinit(&hub->sources);
     fern_timers_deinit(&hub->timers);
-    fern_stacks_free(hub->stacks);
     fern_overflow_leave();
     if (!hub->forked || !hub->hosted)
         fern_loop_close(hub->loop);
-    free(hub);
+    if (promoted)
+        left_behind = hub;
+    else
+        free_hub(hub);
     return left;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
    io: see the header. */
 #include "io.h"
+#include "fork.h"
 #include "hub.h"
 #include "polling.h"
 #include "thread.h"
@@ -183,12 +184,15 @@ int fern_io_wait(fern_io *io, int event, double deadline)
     fern_hub *hub = fern_hub_here;
     if (!hub || !hub->current)
         return -EDEADLK;
+    int rc = fern_fork_check(hub);
+    if (rc < 0)
+        return rc;
     if (io->fd < 0)
         return -EBADF;
     fern_list *waiters = event == FERN_READ ? &io->readers : &io->writers;
     if (!fern_list_empty(waiters))
         return -EBUSY;
-    int rc = watch(hub, io, event);
+    rc = watch(hub, io, event);
     if (rc < 0)
         return rc;
     io->refs++;
@@ -259,10 +263,13 @@ int fern_fd_wait(int fd, int event, double deadline)
         return -EDEADLK;
     if (event != FERN_READ && event != FERN_WRITE)
         return -EINVAL;
+    int rc = fern_fork_check(hub);
+    if (rc < 0)
+        return rc;
     struct stat stat;
     if (fstat(fd, &stat) < 0)
         return -EBADF;
-    int rc = wait_for(hub, fd, &stat, event, deadline);
+    rc = wait_for(hub, fd, &stat, event, deadline);
     if (rc != -ETIMEDOUT || fern_thread_interrupted())
         return rc;
     return look(fd, event);     /* the deadline may have passed before we waited */
@@ -357,6 +364,27 @@ int fern_io_breathe(fern_io *io)
     bool closed = io->fd < 0;
     fern_io_unref(io);
     return rc == 0 && closed ? -EBADF : rc;
+}
+
+void fern_io_leave(fern_thread *thread)
+{
+    if (thread->waiting && (thread->kind == &reading || thread->kind == &writing))
+        fern_io_unref((fern_io *)(uintptr_t)thread->object);
+}
+
+void fern_io_forked(fern_hub *hub)
+{
+    for (size_t fd = 0; fd < hub->ios_size; fd++) {
+        fern_io *io = hub->ios[fd];
+        if (!io)
+            continue;
+        fern_watcher_free(io->reading);
+        fern_watcher_free(io->writing);
+        io->reading = io->writing = NULL;
+        io->woken = 0;
+        if (io->foreign)
+            detach(hub, io);
+    }
 }
 
 void fern_io_close_all(fern_hub *hub)

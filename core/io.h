@@ -48,6 +48,12 @@ void fern_io_at_close(fern_io *io, void (*fn)(void *arg), void *arg);
 /* The thread that waits for `fd` to become readable or writable, or NULL. */
 fern_thread *fern_io_waiter(const fern_hub *hub, size_t fd, int event);
 
+/* `thread`, which may wait for a descriptor, never runs again. */
+void fern_io_leave(fern_thread *thread);
+
+/* In a forked child: its parent's watchers are no use. */
+void fern_io_forked(fern_hub *hub);
+
 /* The hub closes: forget all descriptors, close our own. */
 void fern_io_close_all(fern_hub *hub);
 

@@ -157,7 +157,7 @@ int fern_lock_regain(fern_lock *lock)
     fern_thread *self = fern_current();
     while (lock->owner) {
         int rc = fern_wait_through(waiters_of(lock), &turn, lock);
-        if (rc == 0 || rc == -EDEADLK || rc == -ECHILD)
+        if (rc == 0 || rc == -EDEADLK)
             return rc;
         if (rc != -EOWNERDEAD) {
             self->pending_rc = rc;

@@ -14,7 +14,7 @@ void fern_lock_admit(fern_lock *lock, fern_thread *thread);
 
 /* Parks. Own the lock, whatever interrupts the caller; what it cannot heed now
    its next parking call gets. Returns 0; -EOWNERDEAD if the lock was left locked, which
-   is ours now; or, without it, -EDEADLK or -ECHILD. */
+   is ours now; or, without it, -EDEADLK. */
 int fern_lock_regain(fern_lock *lock);
 
 /* `thread` runs no more: the locks that it owns are left locked. */

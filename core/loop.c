@@ -246,9 +246,12 @@ void fern_loop_wake(fern_loop *loop)
     ev_async_send(loop->ev, &loop->async);
 }
 
-void fern_loop_forked(fern_loop *loop)
+int fern_loop_forked(fern_loop *loop)
 {
-    ev_loop_fork(loop->ev);
+    int rc = check_descriptors();
+    if (rc == 0)
+        ev_loop_fork(loop->ev);
+    return rc;
 }
 
 void fern_loop_feed(fern_loop *loop)

@@ -34,8 +34,9 @@ void fern_loop_busy(fern_loop *loop, bool busy);
 void fern_loop_keep(fern_loop *loop, bool keep);
 void fern_loop_alarm(fern_loop *loop, double now, double until);
 
-/* In a forked child, before anything else of the loop. */
-void fern_loop_forked(fern_loop *loop);
+/* In a forked child, before anything else of the loop: from the next poll on it
+   shares nothing with its parent's. Returns 0 or -errno. */
+int fern_loop_forked(fern_loop *loop);
 
 /* Call `ready(events, arg)` when `fd` is ready; events are FERN_READ and
    FERN_WRITE, or 0 when the system refuses to watch it. A new watcher is

@@ -168,19 +168,38 @@ static void close_names(void *value)
     free(names);
 }
 
+/* In a forked child: what is under way is the parent's. */
+static void forget_tasks(void *value)
+{
+    struct names *names = value;
+    fern_list *node = names->list.next, *next;
+    for (; node != &names->list; node = next) {
+        fern_name *name = fern_list_entry(node, fern_name, node);
+        next = node->next;
+        if (!name->task)
+            continue;
+        name->task = NULL;
+        name->lookup = NULL;    /* whoever works on it is not here */
+        fern_list_remove(node);
+        fern_name_unref(name);
+    }
+}
+
 static int get_names(struct names **out)
 {
     fern_hub *hub = fern_hub_current();
-    if (!hub)
-        return -EDEADLK;
+    int rc = hub ? fern_hub_renew(hub) : -EDEADLK;
+    if (rc < 0)
+        return rc;
     if ((*out = fern_hub_kept(hub, &key)))
         return 0;
     struct names *names = calloc(1, sizeof *names);
-    int rc = names ? fern_hub_keep(hub, &key, names, close_names) : -ENOMEM;
+    rc = names ? fern_hub_keep(hub, &key, names, close_names) : -ENOMEM;
     if (rc < 0) {
         free(names);
         return rc;
     }
+    (void)fern_hub_on_fork(hub, &key, forget_tasks);
     fern_list_init(&names->list);
     names->most = KEPT_MOST;
     names->seconds = KEPT_SECONDS;

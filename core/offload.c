@@ -7,6 +7,7 @@
    to the OS thread that runs it. Neither ever waits for the other. A lane is a
    pool of its own: what is stuck in one holds up nobody in another. */
 #include "offload.h"
+#include "fork.h"
 #include "hub.h"
 #include "list.h"
 
@@ -285,9 +286,8 @@ static int check_hub(fern_hub *hub, fern_offload_lane lane)
 {
     if (!hub || !hub->current)
         return -EDEADLK;
-    if (hub->forked)
-        return -ECHILD;
-    return hub->offload[lane] ? 0 : open_offload(hub, lane);
+    int rc = fern_fork_check(hub);
+    return rc < 0 || hub->offload[lane] ? rc : open_offload(hub, lane);
 }
 
 /* Takes what is to be run, and where, from `call`. */
@@ -400,17 +400,23 @@ static void free_tasks(fern_list *tasks)
     }
 }
 
-static void close_lane(fern_hub *hub, void **lane)
+/* Their lists may be in the midst of a change, and their locks are somebody's. */
+void fern_offload_forget(fern_hub *hub)
 {
-    static struct offload *volatile left_behind[FERN_OFFLOAD_LANES] __attribute__((unused));
+    static void *volatile left_behind[FERN_OFFLOAD_LANES] __attribute__((unused));
+    for (int lane = 0; lane < FERN_OFFLOAD_LANES; lane++) {
+        if (hub->offload[lane])
+            left_behind[lane] = hub->offload[lane];
+        hub->offload[lane] = NULL;
+    }
+}
+
+static void close_lane(void **lane)
+{
     struct offload *off = *lane;
     if (!off)
         return;
     *lane = NULL;
-    if (hub->forked) {          /* its lists may be in the midst of a change */
-        left_behind[lane - hub->offload] = off;
-        return;
-    }
     fern_list tasks, idle;
     fern_list_init(&tasks);
     fern_list_init(&idle);
@@ -434,5 +440,5 @@ static void close_lane(fern_hub *hub, void **lane)
 void fern_offload_close(fern_hub *hub)
 {
     for (int lane = 0; lane < FERN_OFFLOAD_LANES; lane++)
-        close_lane(hub, &hub->offload[lane]);
+        close_lane(&hub->offload[lane]);
 }

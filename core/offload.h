@@ -58,10 +58,13 @@ void fern_offload_abandon(fern_offload_task *task);
    gets no signals. Returns 0 or -errno. */
 int fern_offload_thread(pthread_t *id, void *(*fn)(void *arg), void *arg);
 
+/* In a forked child, which has none of the OS threads: the next call makes new
+   pools. */
+void fern_offload_forget(fern_hub *hub);
+
 /* End the pools of `hub`, which runs no posts from here on. Joins the OS
    threads that are idle and lets go of those that are stuck in a call: they
-   end when it returns, and do not touch the hub. In a forked child, which
-   has no such threads, nothing happens. */
+   end when it returns, and do not touch the hub. */
 void fern_offload_close(fern_hub *hub);
 
 #endif

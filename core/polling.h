@@ -9,7 +9,8 @@
 /* `fd` is about to be closed: those who wait for it and others are woken. */
 void fern_poll_forget(fern_hub *hub, int fd);
 
-/* The hub closes: what abandoned threads waited for is watched no longer. */
+/* The hub closes, or a forked child makes it its own: what abandoned threads waited
+   for is watched no longer. */
 void fern_poll_close_all(fern_hub *hub);
 
 #endif

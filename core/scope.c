@@ -120,6 +120,18 @@ int fern_scope_enter(fern_scope *scope, fern_thread *thread)
     return 0;
 }
 
+static bool leave_it(void *arg, void *key)
+{
+    (void)key;
+    leave(arg);
+    return false;               /* the link stays: the deadlines stand there */
+}
+
+void fern_scope_leave(fern_thread *thread)
+{
+    (void)fern_thread_unlink(thread, child_ended, leave_it, NULL);
+}
+
 void fern_scope_each(fern_scope *scope, bool (*fn)(fern_thread *thread, void *arg), void *arg)
 {
     fern_list *node = children_of(scope)->next, *next;

@@ -17,6 +17,10 @@
    Returns 0, -ENOMEM or -ESHUTDOWN. */
 int fern_scope_enter(fern_scope *scope, fern_thread *thread);
 
+/* In a forked child: `thread` is nobody's child any more, but keeps the deadlines
+   that it has inherited. */
+void fern_scope_leave(fern_thread *thread);
+
 /* The thread that opened the scope has ended without closing it. */
 void fern_scope_orphan(fern_scope *scope);
 

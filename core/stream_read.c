@@ -137,7 +137,7 @@ static struct fern_scratch *scratch_of(fern_hub *hub)
 static bool is_final(int rc)
 {
     switch (rc) {
-    case -ECANCELED: case -ETIMEDOUT: case -EBADF: case -EBUSY: case -EDEADLK: case -ECHILD:
+    case -ECANCELED: case -ETIMEDOUT: case -EBADF: case -EBUSY: case -EDEADLK:
     case -EINTR: case -ENOMEM:
         return false;
     default:

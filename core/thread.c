@@ -5,6 +5,7 @@
    ended at once, and comes to its own stack only if it has links to run. */
 #include "thread.h"
 #include "debug.h"
+#include "fork.h"
 #include "hub.h"
 #include "interrupt.h"
 #include "local.h"
@@ -112,6 +113,11 @@ void fern_thread_recycle_deinit(fern_hub *hub)
     fern_list *node;
     while ((node = fern_list_take(&hub->recycled)))
         free(fern_list_entry(node, fern_thread, all));
+}
+
+void fern_thread_stacks_deinit(fern_hub *hub)
+{
+    fern_list *node;
     while ((node = fern_list_take(&hub->other_stacks))) {
         struct size_class *class = fern_list_entry(node, struct size_class, node);
         fern_stacks_free(class->stacks);
@@ -274,13 +280,24 @@ static void retire(fern_thread *thread)
         fern_wake(hub->main, 0);
 }
 
+/* In a forked child this may be its last thread, and may have closed the hub. */
+static void run_body(fern_thread *thread)
+{
+    int rc = thread->body(thread->arg);
+    if (!fern_hub_here)
+        fern_fork_end(rc);
+    finish(thread, rc);
+    if (thread == thread->hub->main)
+        fern_fork_end(rc);
+}
+
 static void thread_entry(void *arg)
 {
     fern_thread *thread = arg;
     fern_context_arrive(&thread->context);
     if (!thread->ended) {
         thread->begun = true;
-        finish(thread, thread->body(thread->arg));
+        run_body(thread);
     }
     if (!fern_list_empty(&thread->links))
         run_links(thread);
@@ -337,7 +354,8 @@ void fern_thread_abandon(fern_thread *thread)
     fern_list_remove(&thread->all);
     hub->alive_all--;
     hub->alive -= !thread->idle;
-    fern_context_drop(&thread->context);
+    if (thread->stack.slab)     /* else it was the main thread: see fork.c */
+        fern_context_drop(&thread->context);
     fern_list *node;
     while ((node = fern_list_take(&thread->links)))
         free_link(fern_list_entry(node, struct link, node));
@@ -457,8 +475,9 @@ int fern_spawn(fern_body *body, void *arg, const fern_spawn_options *options,
         return -EDEADLK;
     if (hub->closing)
         return -ESHUTDOWN;
-    if (hub->forked)
-        return -ECHILD;
+    int rc = fern_fork_check(hub);
+    if (rc < 0)
+        return rc;
     return spawn(hub, body, arg, options ? options : &no_options, out);
 }
 

@@ -108,8 +108,10 @@ int fern_thread_run_inline(fern_body *body, void *arg,
 int fern_thread_adopt_main(fern_hub *hub);
 void fern_thread_leave_main(fern_hub *hub);
 
-/* Let go of what threads that were recycled keep. */
+/* Let go of threads that were recycled, and of stacks of other than the usual
+   size. */
 void fern_thread_recycle_deinit(fern_hub *hub);
+void fern_thread_stacks_deinit(fern_hub *hub);
 
 /* Kill all but the main thread. */
 void fern_thread_kill_all(fern_hub *hub);

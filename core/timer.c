@@ -4,6 +4,7 @@
    spawned: starting one cannot fail, and so no wait can for want of memory. */
 #include "timer.h"
 #include "debug.h"
+#include "fork.h"
 #include "hub.h"
 
 #include <errno.h>
@@ -147,6 +148,15 @@ void fern_timers_stop(fern_timers *timers, fern_timer *timer)
         sink(timers, index, last);
 }
 
+void fern_timers_forget(fern_timers *timers)
+{
+    for (uint32_t i = ROOT; i < ROOT + timers->count; i++) {
+        timers->slots[i].timer->index = 0;
+        timers->slots[i].timer->counted = false;
+    }
+    timers->count = timers->aside = timers->others = 0;
+}
+
 double fern_timers_next(const fern_timers *timers)
 {
     return timers->count ? timers->slots[ROOT].at : FERN_NEVER;
@@ -225,7 +235,9 @@ const char *fern_timer_what(const fern_timer *timer)
 int fern_timer_start(fern_timer *timer, double at)
 {
     fern_hub *hub = fern_hub_here;
-    int rc = fern_timers_start(&hub->timers, timer, at);
+    int rc = fern_fork_check(hub);
+    if (rc == 0)
+        rc = fern_timers_start(&hub->timers, timer, at);
     if (hub->timer_stacks)
         fern_debug_note_timer(hub, timer);
     fern_hub_settle(hub);

@@ -31,6 +31,9 @@ void fern_timers_place(fern_timers *timers, fern_timer *timer, double at);
 int fern_timers_start(fern_timers *timers, fern_timer *timer, double at);
 void fern_timers_stop(fern_timers *timers, fern_timer *timer);
 
+/* Stop all of them. */
+void fern_timers_forget(fern_timers *timers);
+
 /* When the earliest is due; FERN_NEVER if there is none. */
 double fern_timers_next(const fern_timers *timers);
 

@@ -2,6 +2,7 @@
    wait: see the header. The way in and out is short while the thread has no
    kill and no deadline to heed. */
 #include "wait.h"
+#include "fork.h"
 #include "hub.h"
 #include "interrupt.h"
 
@@ -16,10 +17,8 @@ static inline int check_parkable(fern_thread **self)
     fern_hub *hub = fern_hub_here;
     if (!hub || !hub->current)
         return -EDEADLK;
-    if (hub->forked)
-        return -ECHILD;
     *self = hub->current;
-    return 0;
+    return fern_fork_check(hub);
 }
 
 /* Parks, with everything checked, until `limit`. */

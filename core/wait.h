@@ -28,7 +28,7 @@ typedef struct fern_wait_kind {
    Returns what fern_wake said; -ETIMEDOUT at `deadline` (at once, without
    parking, if it is past); -ECANCELED or -ETIMEDOUT for an interrupt, also
    before parking, in which case the thread was never in `waiters`; -EDEADLK
-   on the hub's stack; -ECHILD in a forked child. */
+   on the hub's stack; or what fern_hub_renew returns. */
 int fern_wait(fern_list *waiters, const fern_wait_kind *kind,
               const void *object, double deadline);
 

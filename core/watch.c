@@ -3,6 +3,7 @@
    hub has a list of them, to be looked at. */
 #include "watch.h"
 #include "debug.h"
+#include "fork.h"
 #include "hub.h"
 #include "thread.h"
 
@@ -18,6 +19,9 @@ static void on_watch(int events, void *arg)
 int fern_watch_open(int fd, int events, fern_watch_fn *fn, void *arg, fern_watch **out)
 {
     fern_hub *hub = fern_hub_here;
+    int rc = fern_fork_check(hub);
+    if (rc < 0)
+        return rc;
     fern_watch *w = malloc(sizeof *w);
     if (!w)
         return -ENOMEM;
@@ -63,6 +67,12 @@ void fern_watch_about(fern_watch *w, const char *what, fern_thread *thread)
         return;
     free(w->stack);
     w->stack = fern_debug_stack(thread);
+}
+
+void fern_watch_stop_all(fern_hub *hub)
+{
+    for (fern_list *node = hub->watches.next; node != &hub->watches; node = node->next)
+        fern_watch_set(fern_list_entry(node, fern_watch, node), 0);
 }
 
 size_t fern_watch_count(const fern_hub *hub)

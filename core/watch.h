@@ -18,6 +18,9 @@ struct fern_watch {
     char *stack;                /* of that one, or of who opened it; or NULL */
 };
 
+/* In a forked child: none of them listens any more. */
+void fern_watch_stop_all(fern_hub *hub);
+
 /* How many of the hub's listen for something. */
 size_t fern_watch_count(const fern_hub *hub);
 

@@ -7,6 +7,7 @@
    that is ignored by default, and restarts system calls where that can be. */
 #include "watchdog.h"
 #include "debug.h"
+#include "fork.h"
 #include "hub.h"
 #include "offload.h"
 #include "report.h"
@@ -245,24 +246,36 @@ static void leave_signal(void)
 
 /* ---- on and off ---- */
 
+static void free_watchdog(watchdog *self)
+{
+    pthread_cond_destroy(&self->changed);
+    pthread_mutex_destroy(&self->lock);
+    free(self);
+}
+
 static void stop(fern_hub *hub)
 {
-    static watchdog *volatile left_behind __attribute__((unused));
     watchdog *self = hub->watchdog;
     hub->watchdog = NULL;
-    if (hub->forked) {          /* the OS thread is not here, nor who held the lock */
-        left_behind = self;
-        return;
-    }
     pthread_mutex_lock(&self->lock);
     self->stop = true;
     pthread_cond_signal(&self->changed);
     pthread_mutex_unlock(&self->lock);
     pthread_join(self->id, NULL);
     leave_signal();
-    pthread_cond_destroy(&self->changed);
-    pthread_mutex_destroy(&self->lock);
-    free(self);
+    free_watchdog(self);
+}
+
+static int launch(watchdog *self)
+{
+    pthread_condattr_t attributes;
+    pthread_mutex_init(&self->lock, NULL);
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&self->changed, &attributes);
+    pthread_condattr_destroy(&attributes);
+    self->hubs = pthread_self();
+    return fern_offload_thread(&self->id, watch, self);
 }
 
 static int start(fern_hub *hub, double seconds)
@@ -270,20 +283,11 @@ static int start(fern_hub *hub, double seconds)
     watchdog *self = calloc(1, sizeof *self);
     if (!self)
         return -ENOMEM;
-    pthread_condattr_t attributes;
-    pthread_mutex_init(&self->lock, NULL);
-    pthread_condattr_init(&attributes);
-    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    pthread_cond_init(&self->changed, &attributes);
-    pthread_condattr_destroy(&attributes);
     self->hub = hub;
     self->seconds = seconds;
-    self->hubs = pthread_self();
-    int rc = fern_offload_thread(&self->id, watch, self);
+    int rc = launch(self);
     if (rc < 0) {
-        pthread_cond_destroy(&self->changed);
-        pthread_mutex_destroy(&self->lock);
-        free(self);
+        free_watchdog(self);
         return rc;
     }
     take_signal();
@@ -291,10 +295,27 @@ static int start(fern_hub *hub, double seconds)
     return 0;
 }
 
+/* The lock may have been anybody's: it is made anew where it was. */
+void fern_watchdog_forked(fern_hub *hub)
+{
+    watchdog *self = hub->watchdog;
+    if (!self)
+        return;
+    self->hold = (struct hold){ 0 };
+    atomic_flag_clear(&self->taken);
+    atomic_store(&self->sent, false);
+    if (launch(self) == 0)
+        return;
+    hub->watchdog = NULL;       /* no OS thread to be had */
+    leave_signal();
+    free_watchdog(self);
+}
+
 int fern_debug_blocking(fern_hub *hub, double seconds)
 {
-    if (hub->forked && seconds > 0)
-        return -ECHILD;
+    int rc = fern_fork_check(hub);
+    if (rc < 0)
+        return rc;
     if (hub->watchdog)
         stop(hub);
     return seconds > 0 ? start(hub, seconds) : 0;

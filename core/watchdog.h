@@ -10,4 +10,7 @@
 /* The current thread can be looked at: see fern_debug_poked. */
 void fern_watchdog_poked(fern_hub *hub);
 
+/* In a forked child, which has no such OS thread: start another. */
+void fern_watchdog_forked(fern_hub *hub);
+
 #endif

@@ -82,6 +82,10 @@ static int run_job(fern_worker *worker)
 static void rest(fern_worker *worker)
 {
     fern_crew *crew = worker->crew;
+    if (worker->thread == worker->thread->hub->main) {
+        worker->ending = true;  /* it has forked: the child ends with its job */
+        return;
+    }
     if (!worker->taken)
         fern_crew_add_idle(crew, worker);
     fern_thread_set_idle(worker->thread, true);

@@ -10,8 +10,8 @@
    means that the caller was killed, -ETIMEDOUT that the deadline (or one
    around it, see fern_thread_interrupted) has passed, -EDEADLK that there is
    no green thread to park (on the hub's own stack, in a callback) or that
-   nothing could ever wake it, -ECHILD that this is a forked child.
-   Everything but fern_hub_post belongs to the hub's OS thread. */
+   nothing could ever wake it. In a forked child any call may have to make
+   the hub its own first, and return what fern_hub_renew does. Everything but fern_hub_post belongs to the hub's OS thread. */
 #ifndef FERN_H
 #define FERN_H
 
@@ -83,8 +83,7 @@ FERN_API int fern_hub_open(const fern_hub_options *options, fern_hub **out);
 /* Parks. Kill all threads but the main one, wait until they have ended or
    `deadline` has passed, report errors that nobody asked for, close the hub.
    Called by the main thread, or from the host's stack. Threads still alive
-   are abandoned as they stand: they never run again. Returns how many. In a
-   forked child nothing is unwound. */
+   are abandoned as they stand: they never run again. Returns how many. */
 FERN_API int fern_hub_close(fern_hub *hub, double deadline);
 
 /* The calling OS thread's hub, or NULL. */
@@ -136,7 +135,7 @@ FERN_API uint64_t fern_hub_polls(const fern_hub *hub);
 /* Threads that have not ended, the main one not counted. */
 FERN_API size_t fern_hub_alive(const fern_hub *hub);
 
-/* Is this a forked child of the process that opened the hub? */
+/* Is this a forked child, and has it not made the hub its own yet? */
 FERN_API bool fern_hub_forked(const fern_hub *hub);
 
 /* The main green thread; NULL on a host's loop. */
@@ -148,6 +147,24 @@ FERN_API fern_thread *fern_hub_main(fern_hub *hub);
 FERN_API int fern_hub_keep(fern_hub *hub, const void *key, void *value,
                            void (*drop)(void *value));
 FERN_API void *fern_hub_kept(fern_hub *hub, const void *key);
+
+/* For what is kept under `key`: call `forked(value)` in a forked child, on the
+   thread that has forked, once the parent's other threads are gone; it must not
+   park. Returns 0, or -ENOENT if nothing is. */
+FERN_API int fern_hub_on_fork(fern_hub *hub, const void *key, void (*forked)(void *value));
+
+/* In a forked child: make the hub its own. The green thread that has forked goes
+   on as the main thread, also if it was another one; the child ends with it, by
+   exit(0), or exit(1) if it has failed. All other threads are gone where they
+   stood: nothing of theirs is run or unwound, their slots of pools are free, their
+   locks are left locked; all timers, watches and posts are, too. Descriptors
+   are shared with the parent, but nothing that is done with them here reaches
+   its hub. On a host's loop, there is no main thread, and the host's stack goes on.
+   The first call that parks or spawns does this by itself: most children exec
+   before that. Returns 0, also where there is nothing to do, -EMFILE and the like:
+   it will be tried again; or -EDEADLK in a callback: such a child may only exec
+   or exit. */
+FERN_API int fern_hub_renew(fern_hub *hub);
 
 /* Call `fn` for every thread that has not ended, oldest first, until it
    returns false. It must not park or spawn, but may kill that thread. */
@@ -410,7 +427,7 @@ FERN_API int fern_scope_wait(fern_scope *scope, double deadline);
    for their end whatever interrupts the caller. Returns that error, unless it
    is only the scope's own interrupt; else the result of the first child that
    failed, whose error counts as asked for then; else 0. -EDEADLK with nothing
-   done from a child; -EDEADLK or -ECHILD if children are left that nothing
+   done from a child; -EDEADLK if children are left that nothing
    can wake any more: they are nobody's then. A closed scope returns `rc`. */
 FERN_API int fern_scope_close(fern_scope *scope, int rc);
 

@@ -288,7 +288,7 @@ void lend_close(lua_State *L, lfern *fern)
         return;
     fern->closing = true;
     double deadline = fern_now() + LIMIT;
-    bool forked = fern_hub_forked(fern->hub);
+    bool forked = fern_hub_renew(fern->hub) < 0;
     lcrew_stop(fern);           /* the end of one function begins no other */
     if (!forked) {
         tell_unbegun(fern);
@@ -303,15 +303,18 @@ void lend_close(lua_State *L, lfern *fern)
     fern->hub = NULL;
 }
 
-/* The same; and if a thread has called os.exit(code, true), that. */
+/* The same; and if a thread has called os.exit(code, true), that. Where another
+   thread than the first has forked, the child does not close the Lua state: that
+   would run what stands on the first one's stack. */
 static void close_and_exit(lua_State *L, lfern *fern)
 {
+    bool foreign = fern->hub && fern->main && !fern->main->thread;
     lend_close(L, fern);
     if (!fern->exit_code)
         return;
     lua_rawgeti(L, LUA_REGISTRYINDEX, fern->exit_function);
     lua_rawgeti(L, LUA_REGISTRYINDEX, fern->exit_code);
-    lua_pushboolean(L, 1);
+    lua_pushboolean(L, !foreign);
     lua_call(L, 2, 0);
 }
 
@@ -400,7 +403,8 @@ void lend_after_wait(lua_State *L, lfern *fern)
 static void exit_on_main(void *arg)
 {
     lfern *fern = arg;
-    close_and_exit(fern->L, fern);
+    const lthread *main = lthread_current(fern);
+    close_and_exit(main ? main->L : fern->L, fern);
 }
 
 /* The original function is our upvalue. The first call says how it ends. */
@@ -460,6 +464,8 @@ static void wrap_exit(lua_State *L)
 static int module_close(lua_State *L)
 {
     lfern *fern = lfern_of(L);
+    if (fern->hub)
+        (void)fern_hub_renew(fern->hub);
     if (fern->hub && fern->owns_hub && fern_current() != fern_hub_main(fern->hub))
         luaL_error(L, "only the main thread can close fern");
     close_and_exit(L, fern);

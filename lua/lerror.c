@@ -231,9 +231,6 @@ _Noreturn void lfern_raise(lua_State *L, int rc)
     case -EINTR:
         lsignal_raise(L);
         break;
-    case -ECHILD:
-        luaL_error(L, "a forked child cannot park: exec or exit there");
-        break;
     case -ESHUTDOWN:
         luaL_error(L, "fern is closing");
         break;
@@ -251,7 +248,7 @@ static bool is_raised(int rc)
     switch (rc) {
     case -ETIMEDOUT:
         return fern_thread_interrupted() != NULL;
-    case -ECANCELED: case -EDEADLK: case -EINTR: case -ECHILD: case -ENOMEM:
+    case -ECANCELED: case -EDEADLK: case -EINTR: case -ENOMEM:
         return true;
     default:
         return false;

@@ -13,10 +13,12 @@ static void host_ended(fern_thread *thread)
 {
     lthread *box = fern_thread_data(thread);
     fern_status status = fern_thread_status(thread);
-    if (status == FERN_KILLED && box->values == 0)
+    bool main = box == box->fern->main; /* where another thread has forked */
+    if (status == FERN_KILLED && box->values == 0 && !main)
         lua_settop(box->L, LTHREAD_BASE);
     box->outcome = (uint8_t)status;
-    lthread_release(box);
+    if (!main)
+        lthread_release(box);
     box->thread = NULL;
     fern_thread_unref(thread);
 }

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- fork: a forked child has the threads of its parent, but may not run them: it
--- may exec or exit, and its parent never notices.
+-- fork: a forked child has a hub of its own and none of its parent's threads,
+-- and its parent never notices.
 
 local script = require "spec.support.script"
 
@@ -50,7 +50,7 @@ describe("a forked child", function()
     ]], "exit\t5\nworked\n")
   end)
 
-  it("may exit in every way, and unwinds nothing", function()
+  it("may exit in every way, and unwinds nothing of its parent's", function()
     check([[
       child(function() os.exit(3) end)
       child(function() os.exit(4, true) end)
@@ -72,32 +72,187 @@ describe("a forked child", function()
   end)
 
   local parking = {
-    sleep = "fern.sleep(1)",
-    yield = "fern.sleep(0)",
-    spawn = "fern.spawn(print)",
-    join = "worker:join()",
-    wait = "worker:wait(1)",
-    waitall = "fern.waitall()",
-    trampoline = "fern.trampoline(0, 'r')",
-    deadline = "local _ <close> = fern.deadline(1) fern.sleep(2)",
-    timeout = "fern.timeout(1, fern.sleep, 2)",
-    pool = "fern.pool(1):spawn(print)",
-    imap = "for _ in fern.pool(1):imap(print, { 1 }) do error 'never' end",
-    executor = "fern.executor { max_workers = 1 }:submit(print):result()",
-    net = "assert(require 'fern.net'.connect('127.0.0.1', 9))",
-    http = "assert(require 'fern.http'.get 'http://127.0.0.1:9/')",
+    sleep = "fern.sleep(0.001) print 'ok'",
+    yield = "fern.sleep(0) print 'ok'",
+    spawn = "print(fern.spawn(function() fern.sleep(0.001) return 'ok' end):wait())",
+    waitall = "fern.spawn(function() fern.sleep(0.001) print 'ok' end) fern.waitall()",
+    trampoline = "local r, w = unix.pipe() unix.write(w, 'x') fern.trampoline(r, 'r') print 'ok'",
+    deadline = "print(fern.timeout(0.001, fern.sleep, 9) == nil and 'ok')",
+    pool = "fern.pool(1):spawn(print, 'ok') fern.waitall()",
+    imap = "for word in fern.pool(1):imap(function(x) fern.sleep(0) return x end, { 'ok' }) do print(word) end",
+    executor = "print(fern.executor { max_workers = 1 }:submit(function() return 'ok' end):result())",
+    names = "print(select(3, require 'fern.net'.connect('localhost', 9)) == 'ECONNREFUSED' and 'ok')",
+    http = "print(select(3, require 'fern.http'.get 'http://127.0.0.1:9/') == 'ECONNREFUSED' and 'ok')",
+    queue = [[
+      local queue = fern.queue(0)
+      fern.spawn(queue.put, queue, 'ok')
+      print(queue:get())
+    ]],
   }
 
   for name, wait in pairs(parking) do
-    it("gets an error from " .. name, function()
+    it("has a hub that works, for " .. name, function()
+      check(("child(function() %s end) print(worker:wait())"):format(wait), "ok\nexit\t0\nworked\n")
+    end)
+
+    it("has one, too, where another thread than the first has forked, for " .. name, function()
       check(([[
-        child(function()
-          print(select(2, pcall(function() %s end)):match "a forked child.*")
-        end)
+        fern.spawn(function() child(function() %s end) end):wait()
         print(worker:wait())
-      ]]):format(wait), "a forked child cannot park: exec or exit there\nexit\t0\nworked\n")
+      ]]):format(wait), "ok\nexit\t0\nworked\n")
     end)
   end
+
+  it("has none of its parent's threads", function()
+    check([[
+      child(function()
+        fern.sleep(0)
+        print(thread:status(), worker:status(), #fern.debug.threads())
+        print(pcall(worker.wait, worker))
+      end)
+      print(thread:status(), worker:wait())
+    ]], "killed\tkilled\t1\nfalse\tkilled\nexit\t0\nwaiting\tworked\n")
+  end)
+
+  it("uses the stacks of those threads again", function()
+    check([[
+      local queue = fern.queue(0)
+      for _ = 1, 200 do fern.spawn(queue.get, queue) end
+      fern.sleep(0)
+      child(function()
+        fern.sleep(0)
+        local before = fern.debug.stats().stacks
+        for _ = 1, 200 do fern.spawn(fern.sleep, 0) end
+        fern.waitall()
+        print(fern.debug.stats().stacks == before)
+      end)
+      queue:close()
+      print(worker:wait())
+    ]], "true\nexit\t0\nworked\n")
+  end)
+
+  it("gets the slots of its parent's threads back, and finds their locks left", function()
+    check([[
+      local pool, lock = fern.pool(1), fern.lock()
+      pool:spawn(function() lock:acquire() fern.sleep(1e9) end)
+      for _ = 1, 3 do fern.spawn(pool.spawn, pool, print) end
+      fern.sleep(0)
+      child(function()
+        fern.sleep(0)
+        print(pool:free(), pool:waiting(), select(2, pcall(lock.acquire, lock)):match "left locked")
+        pool:spawn(print, "ok")
+        fern.waitall()
+      end)
+      print(worker:wait())
+    ]], "1\t0\tleft locked\nok\nexit\t0\nworked\n")
+  end)
+
+  it("ends with the thread that has forked, whose own are unwound", function()
+    check([[
+      local function closing(word)
+        return setmetatable({}, { __close = function() print(word) end })
+      end
+      fern.spawn(function()
+        io.stdout:flush()
+        local pid = unix.fork()
+        if pid == 0 then
+          local _ <close> = closing "its own"
+          fern.spawn(function() local _ <close> = closing "one of its own" fern.sleep(1e9) end)
+          fern.sleep(0)
+          return
+        end
+        print(unix.wait(pid))
+      end):wait()
+      print(worker:wait())
+    ]], "its own\none of its own\nexit\t0\nworked\n")
+  end)
+
+  it("tells of the error with which that ends, and fails", function()
+    local output = script.run_text(environment, BEFORE .. [[
+      fern.spawn(function()
+        io.stdout:flush()
+        local pid = unix.fork()
+        if pid == 0 then fern.sleep(0) error "oops" end
+        print(unix.wait(pid))
+      end):wait()
+    ]])
+    assert.matches("failed: [^\n]*oops\n", output)
+    assert.matches("\nexit\t1\n", output)
+  end)
+
+  it("may close fern, and end", function()
+    check([[
+      fern.spawn(function()
+        io.stdout:flush()
+        local pid = unix.fork()
+        if pid == 0 then
+          do local _ <close> = fern end
+          print(pcall(fern.spawn, print))
+          return
+        end
+        print(unix.wait(pid))
+      end):wait()
+      print(worker:wait())
+    ]], "false\tfern is closed\nexit\t0\nworked\n")
+  end)
+
+  it("is one of many that accept from one listener", function()
+    check([[
+      local net = require "fern.net"
+      local listener = assert(net.listen("127.0.0.1", 0))
+      local acceptor = fern.spawn(listener.accept, listener)
+      fern.sleep(0)
+      local host, port = listener:address()
+      local pids = {}
+      for i = 1, 3 do
+        io.stdout:flush()
+        pids[i] = unix.fork()
+        if pids[i] == 0 then
+          local peer <close> = assert(listener:accept(10))
+          peer:write(peer:read "l", "\n")
+          os.exit(i)
+        end
+      end
+      acceptor:kill()
+      local codes = 0
+      for i = 1, 3 do
+        local c <close> = assert(net.connect(host, port))
+        c:write("hello ", tostring(i), "\n")
+        print(c:read "l")
+      end
+      for i = 1, 3 do codes = codes + select(2, unix.wait(pids[i])) end
+      print(codes, worker:wait())
+    ]], "hello 1\nhello 2\nhello 3\n6\tworked\n")
+  end)
+
+  it("may fork in its turn", function()
+    check([[
+      child(function()
+        fern.spawn(function() child(function()
+          fern.sleep(0.001)
+          print(fern.spawn(function() return "grandchild" end):wait())
+        end) end):wait()
+      end)
+      print(worker:wait())
+    ]], "grandchild\nexit\t0\nexit\t0\nworked\n")
+  end)
+
+  it("goes on under its own deadlines, in a scope that is its parent's", function()
+    check([[
+      do
+        local scope <close> = fern.scope()
+        local _ <close> = fern.deadline(1e6)
+        scope:spawn(function()
+          child(function()
+            print(fern.timeout(0.001, fern.sleep, 9))
+            local own <close> = fern.scope()
+            own:spawn(print, "a child of the child")
+          end)
+        end)
+      end
+      print(worker:wait())
+    ]], "nil\ttimeout\tETIMEDOUT\na child of the child\nexit\t0\nworked\n")
+  end)
 
   it("may run programs, and end threads by name only", function()
     check([[
@@ -105,9 +260,22 @@ describe("a forked child", function()
         local pipe = io.popen "echo from a program; exit 3"
         print(pipe:read "l", select(3, pipe:close()))
         thread:kill()
-        print(fern.current():name(), worker:status(), tostring(thread):match "fern.thread")
+        print(fern.current():name(), tostring(thread):match "fern.thread")
       end)
       print(thread:status(), worker:wait())
-    ]], "from a program\t3\nmain\twaiting\tfern.thread\nexit\t0\nwaiting\tworked\n")
+    ]], "from a program\t3\nmain\tfern.thread\nexit\t0\nwaiting\tworked\n")
+  end)
+
+  it("says so when there is no descriptor for its hub, and works when there is", function()
+    check([[
+      child(function()
+        unix.limit("files", 3)
+        print((select(2, pcall(fern.sleep, 0))))
+        unix.limit("files", 256)
+        fern.sleep(0)
+        print "ok"
+      end)
+      print(worker:wait())
+    ]], "too many open files\nok\nexit\t0\nworked\n")
   end)
 end)

@@ -575,7 +575,7 @@ static void fork_and_close(void *arg)
     close_hub();
 }
 
-TEST(a_forked_child_has_no_watchdog_and_does_not_miss_it)
+TEST(a_forked_child_may_close_a_hub_with_a_watchdog)
 {
     struct test_child child;
     test_in_child(fork_and_close, NULL, &child);

@@ -1092,16 +1092,20 @@ static void in_the_child(void *arg)
 {
     (void)arg;
     CHECK(fern_hub_forked(hub));
-    CHECK_EQUAL(fern_yield(), -ECHILD);
-    CHECK_EQUAL(fern_sleep(fern_now() + 1), -ECHILD);
-    CHECK_EQUAL(fern_park("nothing", FERN_NEVER), -ECHILD);
-    CHECK_EQUAL(fern_spawn(quick, trace, NULL, NULL), -ECHILD);
-    CHECK_EQUAL(fern_hub_waitall(hub, FERN_NEVER), -ECHILD);
+    CHECK_EQUAL(fern_hub_renew(hub), 0);
+    CHECK(!fern_hub_forked(hub));
+    CHECK_EQUAL(fern_hub_alive(hub), 0);
+    CHECK_EQUAL(fern_park("nothing", FERN_NEVER), -EDEADLK);
+    CHECK_EQUAL(fern_sleep(fern_now() + 0.001), 0);
+    CHECK_STRING(trace, "");    /* nothing of the parent's is unwound */
+    start(quick, "q");
+    CHECK_EQUAL(fern_hub_waitall(hub, FERN_NEVER), 0);
+    CHECK_STRING(trace, "q");
     CHECK_EQUAL(fern_hub_close(hub, fern_now() + 1), 0);
-    CHECK_STRING(trace, "");    /* nothing is unwound */
+    CHECK_STRING(trace, "q");
 }
 
-TEST(a_forked_child_cannot_park_and_unwinds_nothing)
+TEST(a_forked_child_has_a_hub_and_none_of_the_threads)
 {
     struct test_child child;
     open_hub();
@@ -1114,6 +1118,35 @@ TEST(a_forked_child_cannot_park_and_unwinds_nothing)
     fern_thread_kill(thread);
     join(thread);
     CHECK_STRING(trace, "u");
+    close_hub();
+}
+
+static int forks(void *status)
+{
+    pid_t pid = fork();
+    if (pid == 0) {
+        fern_thread *thread = start(quick, "q");
+        CHECK_EQUAL(fern_thread_join(thread, FERN_NEVER), 0);
+        CHECK(fern_hub_main(hub) == fern_current());
+        CHECK_STRING(trace, "q");
+        return atomic_load(&test_failures) ? -EIO : 0;
+    }
+    CHECK_EQUAL(waitpid(pid, status, 0), pid);
+    return 0;
+}
+
+TEST(the_thread_that_forks_is_the_childs_main_thread_and_its_end)
+{
+    int status = -1;
+    open_hub();
+    fern_thread *other = start(unwinds, "u");
+    fern_yield();
+    fern_thread *thread = start(forks, (void *)&status);
+    join(thread);
+    CHECK_EQUAL(status, 0);
+    CHECK_STRING(trace, "");
+    fern_thread_kill(other);
+    join(other);
     close_hub();
 }
 
