@@ -10,8 +10,9 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 extern char **environ;
@@ -36,12 +37,32 @@ static void close_all(int *fds, size_t count)
 
 /* ---- descriptors ---- */
 
+/* A pipe or terminal that does not block, as we want it, is opened anew as the
+   program wants it: to change the one would change the other. -1: as it is. */
+static int open_blocking(int fd)
+{
+    char path[32];
+    struct stat stat;
+    int flags = fcntl(fd, F_GETFL);
+    if (flags < 0 || !(flags & O_NONBLOCK) || fstat(fd, &stat) < 0 ||
+        !(S_ISFIFO(stat.st_mode) || S_ISCHR(stat.st_mode)))
+        return -1;
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    int fresh = open(path, (flags & O_ACCMODE) | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    if (fresh >= 0)
+        (void)fcntl(fresh, F_SETFL, flags & ~O_NONBLOCK);
+    return fresh;
+}
+
 /* `fd` is to be number `as`. Our copy closes on exec; the program's does not. */
 static int pass(struct launch *launch, int fd, int as)
 {
-    int copy = fcntl(fd, F_DUPFD_CLOEXEC, launch->limit);
-    if (copy < 0)
-        return -errno;
+    int fresh = open_blocking(fd), copy = fcntl(fresh < 0 ? fd : fresh, F_DUPFD_CLOEXEC, launch->limit);
+    int rc = copy < 0 ? -errno : 0;
+    if (fresh >= 0)
+        close(fresh);
+    if (rc < 0)
+        return rc;
     launch->moved[launch->moved_count++] = copy;
     return -posix_spawn_file_actions_adddup2(&launch->actions, copy, as);
 }

@@ -55,6 +55,14 @@ static int unix_wait(lua_State *L)
     return 2;
 }
 
+/* Is there a child that has ended, or has not, and was not waited for? */
+static int unix_children(lua_State *L)
+{
+    siginfo_t info;
+    lua_pushboolean(L, waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0);
+    return 1;
+}
+
 static int unix_kill(lua_State *L)
 {
     return result(L, kill((pid_t)luaL_checkinteger(L, 1), (int)luaL_checkinteger(L, 2)));
@@ -162,7 +170,7 @@ int luaopen_unix(lua_State *L)
 {
     static const luaL_Reg functions[] = {
         { "getpid", unix_getpid }, { "fork", unix_fork }, { "exit", unix_exit },
-        { "exec", unix_exec }, { "wait", unix_wait }, { "kill", unix_kill },
+        { "exec", unix_exec }, { "wait", unix_wait }, { "children", unix_children }, { "kill", unix_kill },
         { "pipe", unix_pipe }, { "socketpair", unix_socketpair }, { "close", unix_close },
         { "dup2", unix_dup2 }, { "write", unix_write }, { "read", unix_read },
         { "limit", unix_limit }, { "ignores", ignores }, { "descriptors", unix_descriptors },

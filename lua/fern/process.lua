@@ -1,0 +1,406 @@
+-- SPDX-License-Identifier: MIT
+-- process: programs beside this one.
+--
+--    process.spawn { "program", "argument"..., options }   a process
+--    process.run { "program", ..., options }     what it said and how it ended: a result
+--    process.shell(command [, options])          the same of a shell's command
+--    process.fork(fn, ...)                       fn(...) in a child of our own; a process
+--    process.environ()                           our environment, a table to change and give on
+--    process.execute(command)  process.popen(command [, mode])    os.execute, io.popen
+--
+-- Options: stdin, stdout, stderr ("inherit", "null", "pipe", a stream, file or
+-- descriptor; stderr also "stdout"), env, cwd, group, session, fds ({ [3] = file });
+-- of run and shell also input, timeout, max.
+--
+--    process:wait([timeout])       its exit code; nil, "killed by SIGTERM", "SIGTERM"
+--    process:communicate([input [, timeout [, max]]])     a result
+--    process:kill([signal])  process:terminate([grace])  process:status()
+--    process.pid  process.stdin  process.stdout  process.stderr    streams, or nil
+--    process:close()               it goes on; `local p <close>` kills it, and waits
+
+local fern = require "fern"
+local core = require("fern.core").process
+
+local MAX = 64 * 1024 * 1024            -- bytes that communicate keeps of each output
+local PIECE = 64 * 1024
+
+local process = {}
+
+-- ---- what a program is given -----------------------------------------
+
+local STDIO = { "stdin", "stdout", "stderr" }
+local OPTIONS = {
+  stdin = true, stdout = true, stderr = true, env = true, cwd = true, group = true,
+  session = true, fds = true,
+}
+local RUN = { input = true, timeout = true, max = true }
+
+local function check_options(options, level, more)
+  for name in pairs(options) do
+    if type(name) ~= "number" and not OPTIONS[name] and not (more and more[name]) then
+      error(("unknown option '%s'"):format(tostring(name)), level + 1)
+    end
+  end
+end
+
+local function words_of(options, level)
+  local words = {}
+  for i, word in ipairs(options) do
+    if type(word) ~= "string" and type(word) ~= "number" then
+      error(("argument %d of a program: string expected, got %s"):format(i, type(word)), level + 1)
+    end
+    words[i] = tostring(word)
+  end
+  if #words == 0 then error("a program's name expected", level + 1) end
+  return words
+end
+
+local function environment_of(env, level)
+  if env == nil then return nil end
+  if type(env) ~= "table" then error("option 'env': table expected", level + 1) end
+  local list = {}
+  for name, value in pairs(env) do
+    if type(name) ~= "string" or name == "" or name:find "=" then
+      error("option 'env': a name has neither '=' nor nothing in it", level + 1)
+    end
+    if type(value) ~= "string" and type(value) ~= "number" then
+      error(("option 'env': %s is no string"):format(name), level + 1)
+    end
+    list[#list + 1] = name .. "=" .. tostring(value)
+  end
+  return list
+end
+
+local function leads(options)
+  return options.session and "session" or options.group and "group" or "no"
+end
+
+-- Which of the two was missing is a guess of the system's error.
+local function explain(words, options, message, code)
+  local what = words[1]
+  if code == "ENOENT" and options.cwd and words[1]:sub(1, 1) == "/" then
+    local file = io.open(words[1])
+    if file then
+      file:close()
+      what = options.cwd
+    end
+  end
+  return nil, ("%s: %s"):format(what, message), code
+end
+
+local function spawn(options, level, more)
+  if type(options) ~= "table" then error("table expected, got " .. type(options), level + 1) end
+  check_options(options, level + 1, more)
+  local words, how = words_of(options, level + 1), {}
+  local env = environment_of(options.env, level + 1)
+  for i, name in ipairs(STDIO) do how[i] = options[name] or "inherit" end
+  local made, message, code = core.spawn(words, env, options.cwd, how[1], how[2], how[3],
+    options.fds, leads(options))
+  if made then return made end
+  return explain(words, options, message, code)
+end
+
+function process.spawn(options)
+  return spawn(options, 2)
+end
+
+function process.environ()
+  local env = {}
+  for _, entry in ipairs(core.environment()) do
+    local name, value = entry:match "^([^=]+)=(.*)$"
+    if name and env[name] == nil then env[name] = value end
+  end
+  return env
+end
+
+-- ---- communicate -----------------------------------------------------
+
+-- What has gone in and come out so far: process -> a talk.
+local talks = setmetatable({}, { __mode = "k" })
+
+local function left(until_)
+  return until_ and math.max(0, until_ - fern.now())
+end
+
+-- nil, or why not all of it went in. Who does not read to the end has heard enough.
+local function feed(talk, stdin, until_)
+  while talk.input and talk.fed < #talk.input do
+    stdin:settimeout(left(until_))
+    local last = math.min(#talk.input, talk.fed + PIECE)
+    local ok, message, code, written = stdin:write(talk.input:sub(talk.fed + 1, last))
+    talk.fed = ok and last or talk.fed + (written or 0)
+    if not ok then
+      if code ~= "EPIPE" and code ~= "ECONNRESET" then return { message, code } end
+      break
+    end
+  end
+  stdin:close()
+end
+
+-- nil, or why not all of it came out.
+local function drain(pieces, stream, until_, max)
+  while true do
+    local piece, message, code = stream:read_some(PIECE, left(until_))
+    if not piece then return code ~= "EPIPE" and { message, code } or nil end
+    pieces[#pieces + 1] = piece
+    pieces.size = pieces.size + #piece
+    if pieces.size > max then return { "message too long", "EMSGSIZE" } end
+  end
+end
+
+-- A thread for each pipe. At the end of the time each of them stops by itself, and
+-- knows how far it has come.
+local function exchange(self, talk, until_, max)
+  local failure
+  do
+    local scope <close> = fern.scope()
+    local function run(fn, ...)
+      local why = fn(...)
+      if not why then return end
+      failure = failure or why
+      if why[2] ~= "ETIMEDOUT" then scope:cancel() end
+    end
+    for name, pieces in pairs(talk.pieces) do scope:spawn(run, drain, pieces, self[name], until_, max) end
+    if self.stdin then scope:spawn(run, feed, talk, self.stdin, until_) end
+  end
+  return failure
+end
+
+local function result_of(talk, code, signal)
+  local result = { code = code, signal = signal, ok = code == 0 }
+  for name, pieces in pairs(talk.pieces) do result[name] = table.concat(pieces) end
+  return result
+end
+
+local function talk_of(self, input)
+  local talk = talks[self]
+  if not talk then
+    talk = { fed = 0, pieces = {} }
+    for i = 2, 3 do
+      if self[STDIO[i]] then talk.pieces[STDIO[i]] = { size = 0 } end
+    end
+    talks[self] = talk
+  end
+  talk.input = input or talk.input
+  return talk
+end
+
+local function communicate(self, input, timeout, max)
+  local until_ = timeout and fern.now() + timeout
+  local talk = talk_of(self, input)
+  local failure = exchange(self, talk, until_, max or MAX)
+  if failure then return nil, failure[1], failure[2], result_of(talk) end
+  local code, message, signal = self:wait(left(until_))
+  if code then return result_of(talk, code) end
+  if not signal:find "^SIG" then return nil, message, signal, result_of(talk) end
+  return result_of(talk, nil, signal)
+end
+
+local function check_number(value, name, level)
+  if value ~= nil and (type(value) ~= "number" or value ~= value) then
+    error(("%s: number expected, got %s"):format(name, value ~= value and "NaN" or type(value)), level + 1)
+  end
+end
+
+function core.methods.communicate(self, input, timeout, max)
+  if input ~= nil and type(input) ~= "string" then
+    error("bad argument #1 to 'communicate' (string expected, got " .. type(input) .. ")", 2)
+  end
+  check_number(timeout, "timeout", 2)
+  check_number(max, "max", 2)
+  return communicate(self, input, timeout, max)
+end
+
+-- ---- run -------------------------------------------------------------
+
+local function run(options, level)
+  if type(options) ~= "table" then error("table expected, got " .. type(options), level + 1) end
+  if options.input ~= nil and type(options.input) ~= "string" then
+    error("option 'input': string expected, got " .. type(options.input), level + 1)
+  end
+  check_number(options.timeout, "option 'timeout'", level + 1)
+  check_number(options.max, "option 'max'", level + 1)
+  local all = setmetatable({}, { __index = options })
+  for name, value in pairs(options) do all[name] = value end
+  all.stdin = options.stdin or options.input and "pipe"
+  all.stdout, all.stderr = options.stdout or "pipe", options.stderr or "pipe"
+  local self <close>, message, code = spawn(all, level + 1, RUN)
+  if not self then return nil, message, code end
+  return communicate(self, options.input, options.timeout, options.max)
+end
+
+function process.run(options)
+  return run(options, 2)
+end
+
+function process.shell(command, options)
+  if type(command) ~= "string" then
+    error("bad argument #1 to 'shell' (string expected, got " .. type(command) .. ")", 2)
+  end
+  local all = { "/bin/sh", "-c", command }
+  for name, value in pairs(options or {}) do
+    if type(name) == "number" then error("options have names", 2) end
+    all[name] = value
+  end
+  return run(all, 2)
+end
+
+-- ---- fork ------------------------------------------------------------
+
+-- The child ends with what fn returns, if that is a code.
+local function become(fn, ...)
+  local results = table.pack(xpcall(fn, function(err)
+    return type(err) == "string" and debug.traceback(err, 2) or err
+  end, ...))
+  if not results[1] then io.stderr:write("fern: a forked child failed: ", tostring(results[2]), "\n") end
+  local code = results[1] and (math.type(results[2]) == "integer" and results[2] or 0) or 1
+  io.stdout:flush()
+  os.exit(code)
+end
+
+function process.fork(fn, ...)
+  if type(fn) ~= "function" then
+    error("bad argument #1 to 'fork' (function expected, got " .. type(fn) .. ")", 2)
+  end
+  local made, message, code = core.fork()
+  if made == true then become(fn, ...) end
+  return made, message, code
+end
+
+-- ---- as in Lua's own library -----------------------------------------
+
+-- The three results that Lua has for an end.
+local function execresult(code, _, signal)
+  if code == 0 then return true, "exit", 0 end
+  if code then return nil, "exit", code end
+  local number = core.signal_number(signal)
+  if number > 0 then return nil, "signal", number end
+  return core.failure(signal)
+end
+
+-- os.execute
+function process.execute(command)
+  if command == nil then return true end
+  if type(command) == "number" then command = tostring(command) end
+  if type(command) ~= "string" then
+    error("bad argument #1 to 'execute' (string expected, got " .. type(command) .. ")", 2)
+  end
+  local self <close>, _, code = spawn({ "/bin/sh", "-c", command }, 2)
+  if not self then return core.failure(code) end
+  return execresult(self:wait())
+end
+
+local file = {}
+file.__index = file
+file.__name = "FILE*"
+
+local function check_open(self, name)
+  if getmetatable(self) ~= file then
+    error(("bad argument #1 to '%s' (FILE* expected)"):format(name), 3)
+  end
+  if not self.stream then error("attempt to use a closed file", 3) end
+  return self.stream
+end
+
+-- At the end a failure has no message.
+local function readings(count, ...)
+  local values = table.pack(...)
+  for i = 1, values.n do
+    if values[i] == nil then
+      local code = values[i + 2]
+      if code == nil or code == "EPIPE" or code == "EILSEQ" then
+        return table.unpack(values, 1, math.min(i, count))
+      end
+      return core.failure(code)
+    end
+  end
+  return ...
+end
+
+-- One after the other: what was read before a failure is told, as Lua does. A nil
+-- at the end, for a last number would be a timeout.
+local function read_each(stream, format, ...)
+  local value, message, code = stream:read(format, nil)
+  if value == nil then return nil, message, code end
+  if select("#", ...) == 0 then return value end
+  return value, read_each(stream, ...)
+end
+
+function file:read(...)
+  local stream, count = check_open(self, "read"), select("#", ...)
+  if self.writes then return core.failure "EBADF" end
+  if count == 0 then return readings(1, stream:read "l") end
+  return readings(count, read_each(stream, ...))
+end
+
+function file:lines(...)
+  check_open(self, "lines")
+  local formats = table.pack(...)
+  return function()
+    if not self.stream then error("file is already closed", 2) end
+    local values = table.pack(file.read(self, table.unpack(formats, 1, formats.n)))
+    if values[1] == nil and values[2] then error(values[2], 2) end
+    return table.unpack(values, 1, values.n)
+  end
+end
+
+function file:write(...)
+  local stream = check_open(self, "write")
+  if not self.writes then return core.failure "EBADF" end
+  local ok, _, code = stream:write(...)
+  if not ok then return core.failure(code) end
+  return self
+end
+
+function file:flush()
+  check_open(self, "flush")
+  return true
+end
+
+function file:setvbuf()
+  check_open(self, "setvbuf")
+  return true
+end
+
+function file:seek()
+  check_open(self, "seek")
+  return core.failure "ESPIPE"
+end
+
+function file:close()
+  check_open(self, "close"):close()
+  local owner = self.process
+  self.stream = nil
+  local code, message, signal = owner:wait()
+  owner:close()
+  return execresult(code, message, signal)
+end
+
+function file:__close()
+  if self.stream then self:close() end
+end
+
+function file:__tostring()
+  return self.stream and ("file (%s)"):format(self.process) or "file (closed)"
+end
+
+-- io.popen
+function process.popen(command, mode)
+  if type(command) == "number" then command = tostring(command) end
+  if type(command) ~= "string" then
+    error("bad argument #1 to 'popen' (string expected, got " .. type(command) .. ")", 2)
+  end
+  mode = mode == nil and "r" or mode
+  if mode ~= "r" and mode ~= "w" then error("bad argument #2 to 'popen' (invalid mode)", 2) end
+  local options = { "/bin/sh", "-c", command }
+  options[mode == "r" and "stdout" or "stdin"] = "pipe"
+  local owner, _, code = spawn(options, 2)
+  if not owner then return core.failure(code, command) end
+  local stream = owner.stdout or owner.stdin
+  stream:max_line(2 ^ 53)
+  return setmetatable({ process = owner, stream = stream, writes = mode == "w" }, file)
+end
+
+process.file = file
+
+return process
