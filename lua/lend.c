@@ -266,7 +266,7 @@ static void leave_hub(lfern *fern)
         fern_thread_unref(main);
     }
     if (fern->owns_hub) {
-        lsignal_close(fern);
+        lbreak_close(fern);
         lend_main = NULL;
     }
 }
@@ -359,7 +359,7 @@ void lend_before_wait(void)
     if (fern->heard == polls)
         return;
     fern->heard = polls;
-    lsignal_renew(fern);
+    lbreak_renew(fern);
 }
 
 /* A renewal costs as much as ten switches: after waits so short that the hub

@@ -229,7 +229,7 @@ _Noreturn void lfern_raise(lua_State *L, int rc)
         raise_deadlk(L);
         break;
     case -EINTR:
-        lsignal_raise(L);
+        lbreak_raise(L);
         break;
     case -ESHUTDOWN:
         luaL_error(L, "fern is closing");

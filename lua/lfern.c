@@ -120,7 +120,7 @@ static void open_main(lua_State *L, lfern *fern)
     fern->heard = UINT64_MAX;   /* never yet */
     lend_main = fern;
     fern_thread_adopt(main, &lthread_host, box);
-    lsignal_open(L, fern);
+    lbreak_open(L, fern);
 }
 
 /* A first attempt may have failed for want of memory, and left metatables

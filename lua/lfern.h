@@ -35,7 +35,7 @@ typedef struct lfern {
     ptrdiff_t plain_depth;      /* see lthread_call */
     bool renew;                 /* the sentinel, after the main thread's wait */
     unsigned renewals;          /* of it that are free: see spend_renewal */
-    uint64_t polls, heard;      /* of the hub, when we last looked; for lsignal_renew */
+    uint64_t polls, heard;      /* of the hub, when we last looked; for lbreak_renew */
     struct lfern_place **places;        /* interned file names: see lplace.c */
     unsigned places_count;
     struct lfern_place *place;          /* the last one */
@@ -249,12 +249,12 @@ LFERN_PRIVATE void lspawn_open(lua_State *L);
 LFERN_PRIVATE void llimit_open(lua_State *L);
 LFERN_PRIVATE void lerror_open(lua_State *L);
 LFERN_PRIVATE void lend_open(lua_State *L);
-LFERN_PRIVATE void lsignal_open(lua_State *L, lfern *fern);
-LFERN_PRIVATE void lsignal_renew(lfern *fern);
-LFERN_PRIVATE void lsignal_close(lfern *fern);
+LFERN_PRIVATE void lbreak_open(lua_State *L, lfern *fern);
+LFERN_PRIVATE void lbreak_renew(lfern *fern);
+LFERN_PRIVATE void lbreak_close(lfern *fern);
 
 /* Raise "interrupted!" with the traceback of the thread that was running. */
-LFERN_PRIVATE _Noreturn void lsignal_raise(lua_State *L);
+LFERN_PRIVATE _Noreturn void lbreak_raise(lua_State *L);
 LFERN_PRIVATE void lselect_open(lua_State *L);
 LFERN_PRIVATE void levent_open(lua_State *L);
 LFERN_PRIVATE void lsemaphore_open(lua_State *L);

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- signal: Ctrl-C ends a script as it ends one in the plain `lua`, wherever it
+-- break: Ctrl-C ends a script as it ends one in the plain `lua`, wherever it
 -- is, and unwinds its threads; the second one is deadly. SIGPIPE never is.
 
 local fern = require "fern"

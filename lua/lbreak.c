@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
-   lsignal: Ctrl-C. The interpreter's own handler hooks the main state only,
+   lbreak: Ctrl-C. The interpreter's own handler hooks the main state only,
    which may be parked. Ours wakes the hub for the main thread, and hooks the
    state of the thread that runs, which may never park: whichever comes first,
    the main thread gets "interrupted!", if it can with the traceback of the
@@ -66,7 +66,7 @@ static void on_sigint(int signal_number)
                     LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE | LUA_MASKCOUNT, 1);
 }
 
-_Noreturn void lsignal_raise(lua_State *L)
+_Noreturn void lbreak_raise(lua_State *L)
 {
     pending = 0;
     if (where[0]) {
@@ -115,7 +115,7 @@ static bool is_interpreter(lua_State *L)
            interpreters.sa_handler != SIG_DFL && interpreters.sa_handler != SIG_IGN;
 }
 
-void lsignal_open(lua_State *L, lfern *fern)
+void lbreak_open(lua_State *L, lfern *fern)
 {
     if (is_handled_by(SIGPIPE, SIG_DFL))
         install(SIGPIPE, on_sigpipe);
@@ -128,13 +128,13 @@ void lsignal_open(lua_State *L, lfern *fern)
 
 /* The interpreter installs its handler anew for every line that is typed,
    and for every -l before the script. */
-void lsignal_renew(lfern *fern)
+void lbreak_renew(lfern *fern)
 {
     if (interrupted_hub == fern->hub && is_handled_by(SIGINT, interpreters.sa_handler))
         install(SIGINT, on_sigint);
 }
 
-void lsignal_close(lfern *fern)
+void lbreak_close(lfern *fern)
 {
     if (interrupted_hub != fern->hub)
         return;
