@@ -449,6 +449,11 @@ int fern_signal_rest(fern_signal *signal)
     return rc;
 }
 
+bool fern_signal_opened(const fern_signal *signal)
+{
+    return signal->all;
+}
+
 size_t fern_signal_count(const fern_signal *signal)
 {
     return signal->count;

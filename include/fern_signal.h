@@ -38,6 +38,9 @@ FERN_API int fern_signal_wait(fern_signal *signal, double deadline);
    as a worker without a job. */
 FERN_API int fern_signal_rest(fern_signal *signal);
 
+/* Is it? A forked child's is not. */
+FERN_API bool fern_signal_opened(const fern_signal *signal);
+
 /* How many have come and were not taken. */
 FERN_API size_t fern_signal_count(const fern_signal *signal);
 

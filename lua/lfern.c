@@ -165,6 +165,7 @@ static void push_module(lua_State *L, lfern *fern)
     lsocket_open(L);
     lfs_open(L);
     lprocess_open(L);
+    lsignal_open(L);
     ldebug_open(L);
     lend_open(L);
     lua_pushvalue(L, -1);

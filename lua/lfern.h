@@ -276,6 +276,7 @@ LFERN_PRIVATE void lexecutor_open(lua_State *L);
 LFERN_PRIVATE void lnet_open(lua_State *L);
 LFERN_PRIVATE void lfs_open(lua_State *L);
 LFERN_PRIVATE void lprocess_open(lua_State *L);
+LFERN_PRIVATE void lsignal_open(lua_State *L);
 LFERN_PRIVATE void lnames_open(lua_State *L);
 LFERN_PRIVATE void lsocket_open(lua_State *L);
 LFERN_PRIVATE void ludp_open(lua_State *L);

@@ -1,0 +1,99 @@
+-- SPDX-License-Identifier: MIT
+-- signal: signals of this process, by name ("TERM", "SIGTERM") or number.
+--
+--    signal.wait(name [, timeout])   the next one, or one that came since the last wait
+--    signal.on(name, fn)             fn(name) in a green thread for each; :close() ends that
+--    signal.open(name)               :wait([timeout]), :count(), :close(); for fern.wait, too
+--    signal.ignore(name)             from now on
+--    signal.default(name)            does again what it did before any of these
+--    signal.send(pid, name)  signal.name(number)  signal.number(name)
+--
+-- What is waited for, or on, is caught from then on: it does not do what it did before.
+
+local fern = require "fern"
+local core = require("fern.core").signal
+
+local signal = { open = core.open, send = core.send, name = core.name, number = core.number }
+
+-- Those of signal.wait: name -> one that stays open, so that none is lost
+-- between two waits.
+local waited = {}
+
+-- A forked child's are closed.
+local function opened(name)
+  local one, message, code = waited[name]
+  if one and one:is_open() then return one end
+  one, message, code = core.open(name)
+  waited[name] = one
+  return one, message, code
+end
+
+function signal.wait(name, timeout)
+  name = core.name(name)
+  local one, message, code = opened(name)
+  if not one then return nil, message, code end
+  local ok
+  ok, message, code = one:wait(timeout)
+  if ok then return name end
+  return nil, message, code
+end
+
+-- ---- on --------------------------------------------------------------
+
+local subscription = {}
+subscription.__index = subscription
+subscription.__name = "fern.signal.subscription"
+
+function subscription:close()
+  local one = self.one
+  self.one = nil
+  if one then one:close() end
+  return true
+end
+
+subscription.__close = subscription.close
+
+function subscription:__tostring()
+  return ("fern.signal.subscription (%s%s)"):format(self.name, self.one and "" or ", closed")
+end
+
+-- Each call has a thread of its own: one that takes its time, or fails, is no
+-- matter to the next.
+local function serve(self, fn)
+  local one = self.one
+  while one:rest() do fern.spawn(fn, self.name) end
+end
+
+function signal.on(name, fn)
+  name = core.name(name)
+  if type(fn) ~= "function" and not (getmetatable(fn) or {}).__call then
+    error("bad argument #2 to 'on' (function expected, got " .. type(fn) .. ")", 2)
+  end
+  local one, message, code = core.open(name)
+  if not one then return nil, message, code end
+  local self = setmetatable({ name = name, one = one }, subscription)
+  fern.spawn(serve, self, fn)
+  return self
+end
+
+-- ---- what the process does -------------------------------------------
+
+local function forget(name)
+  local one = waited[name]
+  waited[name] = nil
+  if one then one:close() end
+end
+
+function signal.ignore(name)
+  name = core.name(name)
+  forget(name)
+  return core.ignore(name)
+end
+
+function signal.default(name)
+  name = core.name(name)
+  forget(name)
+  return core.restore(name)
+end
+
+return signal
