@@ -371,7 +371,7 @@ describe("at a script's end", function()
       local pid = unix.fork()
       if pid == 0 then
         assert(not pcall(futures[1].result, futures[1]))
-        assert(not pcall(pool.spawn, pool, print))
+        assert(fern.pool(1):spawn(math.max, 3, 4):wait() == 4)
         os.exit(7, true)
       end
       print(unix.wait(pid))
