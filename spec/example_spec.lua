@@ -239,3 +239,154 @@ describe("examples/health.lua", function()
     end
   end)
 end)
+
+-- Starts an example that serves; returns the port that it tells of, and what ends it.
+local function start_server(...)
+  local next_line, stop = script.start(...)
+  local line = next_line()
+  return assert(tonumber(line:match("port (%d+)")), line), stop
+end
+
+local function check_usage(example)
+  local output, code = script.run("", example, "--help")
+  assert.are.equal(0, code)
+  assert.is_truthy(output:find("^usage: lua5.4 " .. example:gsub("%p", "%%%0")), output)
+  output, code = script.run("", example, "nonsense", "and", "more", "of", "it")
+  assert.are.equal(2, code)
+  assert.is_truthy(output:find("usage:", 1, true), output)
+end
+
+describe("examples/port_scanner.lua", function()
+  it("finds the ports that are open, and what they say", function()
+    local listener = assert(net.listen("127.0.0.1", 0))
+    local _, port = listener:address()
+    local server = net.server(listener, function(connection) connection:write("220 ready\r\n") end)
+    fern.spawn(server.serve, server)
+    local output
+    -- It runs in another process, which this one must be able to answer.
+    local next_line, stop = script.start("examples/port_scanner.lua", "-t", "20", "127.0.0.1", port)
+    while server:statistics().accepted == 0 do fern.sleep(0.001) end
+    server:stop()
+    output = next_line()
+    assert.are.equal(("%5d open  220 ready"):format(port), output)
+    assert.is_truthy(next_line():find("^1 of 1 ports of 127.0.0.1 are open"))
+    stop()
+    output = script.run("", "examples/port_scanner.lua", "127.0.0.1", port)
+    assert.is_truthy(output:find("^0 of 1 ports"), output)
+  end)
+
+  it("tells how it is called", function()
+    check_usage("examples/port_scanner.lua")
+    for _, ports in ipairs { "0", "65536", "10-5", "x", "1-2-3" } do
+      assert.are.equal(2, (select(2, script.run("", "examples/port_scanner.lua", "127.0.0.1", ports))))
+    end
+  end)
+end)
+
+describe("examples/chat.lua", function()
+  local port, stop
+
+  before_each(function() port, stop = start_server("examples/chat.lua", 0) end)
+  after_each(function() assert.are.equal("", stop()) end)
+
+  local function enter(name)
+    local connection = assert(net.connect("127.0.0.1", port, { timeout = 30 }))
+    assert.are.equal("Who are you?", connection:read("l", 30))
+    connection:write(name, "\n")
+    return connection
+  end
+
+  it("tells all others what one says", function()
+    local ann <close> = enter("ann")
+    fern.sleep(0.05)
+    local bob <close> = enter("bob")
+    assert.are.equal("bob is here", ann:read("l", 30))
+    local impostor <close> = enter("bob")
+    assert.are.equal("Somebody else, please.", impostor:read("l", 30))
+    bob:write("hello\n")
+    assert.are.equal("bob: hello", ann:read("l", 30))
+    ann:write("hi \27[31mbob\n")
+    assert.are.equal("ann: hi [31mbob", bob:read("l", 30))
+    bob:close()
+    assert.are.equal("bob has left", ann:read("l", 30))
+  end)
+
+  it("shows the door to whoever does not read", function()
+    local sleeper <close> = enter("sleeper")
+    fern.sleep(0.05)
+    local talker <close> = enter("talker")
+    fern.spawn(function()
+      local line = ("x"):rep(900) .. "\n"
+      while talker:write(line:rep(100)) do fern.sleep(0) end
+    end)
+    assert.are.equal("sleeper has left", talker:read("l", 30))
+    talker:close()
+    assert.is_truthy(tostring(sleeper))
+  end)
+end)
+
+describe("examples/chat.lua on the command line", function()
+  it("tells how it is called", function() check_usage("examples/chat.lua") end)
+end)
+
+describe("examples/proxy.lua", function()
+  local listener, port, stop
+
+  before_each(function()
+    listener = assert(net.listen("127.0.0.1", 0))
+    port, stop = start_server("examples/proxy.lua", 0, "127.0.0.1", select(2, listener:address()))
+  end)
+  after_each(function() listener:close() end)
+
+  local function connect()
+    local client = assert(net.connect("127.0.0.1", port, { timeout = 30 }))
+    return client, assert(listener:accept(30))
+  end
+
+  it("passes on both directions, and the end of each", function()
+    local client, server = connect()
+    client:write("question\n")
+    assert.are.equal("question", server:read("l", 30))
+    client:shutdown("write")
+    assert.are.equal("", server:read("a", 30))
+    server:write("answer\n")
+    assert.are.equal("answer", client:read("l", 30))
+    server:close()
+    assert.are.equal("", client:read("a", 30))
+    client:close()
+    assert.are.equal("", stop())
+  end)
+
+  it("passes on much, unchanged", function()
+    local client, server = connect()
+    local text = ("0123456789abcdef"):rep(256 * 1024)
+    fern.spawn(function()
+      client:write(text)
+      client:shutdown("write")
+    end)
+    assert.is_true(server:read("a", 30) == text)
+    server:close()
+    client:close()
+    assert.are.equal("", stop())
+  end)
+
+  it("closes one side when the other is gone", function()
+    local client, server = connect()
+    client:setoption("linger", 0)
+    client:close()
+    assert.is_nil((server:read(1, 30)))
+    server:close()
+    assert.are.equal("", stop())
+  end)
+
+  it("tells that there is nobody to pass on to", function()
+    listener:close()
+    local client <close> = assert(net.connect("127.0.0.1", port, { timeout = 30 }))
+    assert.are.equal("", client:read("a", 30))
+    assert.is_truthy(stop():find("connection refused"))
+  end)
+end)
+
+describe("examples/proxy.lua on the command line", function()
+  it("tells how it is called", function() check_usage("examples/proxy.lua") end)
+end)

@@ -3,7 +3,6 @@
 
 local fern = require "fern"
 local net = require "fern.net"
-local unix = require "spec.support.unix"
 local script = require "spec.support.script"
 
 local SOON <const> = 30
@@ -276,7 +275,7 @@ describe("a server's end", function()
     local client = assert(net.connect(listener:address()))
     local begun, server = 0, nil
     local wrapped = { close = function() return listener:close() end }
-    function wrapped:accept()
+    wrapped.accept = function()
       if server:statistics().accepted == 1 then assert.is_true(server:stop(0)) end
       return listener:accept()
     end
