@@ -165,13 +165,12 @@ void lsignal_open(lua_State *L)
 {
     static const lselect_kind kind = { source };
     static const luaL_Reg methods[] = {
-        { "wait", signal_wait }, { "rest", signal_rest }, { "count", signal_count },
-        { "is_open", signal_is_open },
+        { "wait", signal_wait }, { "count", signal_count }, { "is_open", signal_is_open },
         { "close", signal_close }, { "__close", signal_close }, { "__gc", signal_close },
         { "__tostring", signal_tostring }, { NULL, NULL },
     };
     static const luaL_Reg functions[] = {
-        { "open", signal_open }, { "ignore", signal_ignore }, { "restore", signal_restore },
+        { "open", signal_open }, { "rest", signal_rest }, { "ignore", signal_ignore }, { "restore", signal_restore },
         { "send", signal_send }, { "name", signal_name }, { "number", signal_number },
         { NULL, NULL },
     };

@@ -90,6 +90,7 @@ local function look_around()
    add_sockets()
    local nobody = { accept = print, close = print }
    add_object("fern.net.server", getmetatable(require "fern.net".server(nobody, print)))
+   add_methods("fern.process", require "fern.core".process.methods)
 end
 
 -- ----

@@ -44,10 +44,9 @@ local fern = {
 function fern.patch(names) return require "fern.patch"(names) end
 
 -- fern.http and its like: the submodule of that name, loaded on first use.
-local submodules = { debug = true, fs = true, http = true, net = true, socket = true, tls = true }
-local submodules = { debug = true, fs = true, http = true, net = true, socket = true }
 local submodules = {
   debug = true, fs = true, http = true, net = true, process = true, signal = true, socket = true,
+  tls = true,
 }
 
 loading.install(core)

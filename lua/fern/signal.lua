@@ -3,7 +3,7 @@
 --
 --    signal.wait(name [, timeout])   the next one, or one that came since the last wait
 --    signal.on(name, fn)             fn(name) in a green thread for each; :close() ends that
---    signal.open(name)               :wait([timeout]), :count(), :close(); for fern.wait, too
+--    signal.open(name)               :wait([timeout]), :count(), :is_open(), :close(); for fern.wait, too
 --    signal.ignore(name)             from now on
 --    signal.default(name)            does again what it did before any of these
 --    signal.send(pid, name)  signal.name(number)  signal.number(name)
@@ -61,7 +61,7 @@ end
 -- matter to the next.
 local function serve(self, fn)
   local one = self.one
-  while one:rest() do fern.spawn(fn, self.name) end
+  while core.rest(one) do fern.spawn(fn, self.name) end
 end
 
 function signal.on(name, fn)
