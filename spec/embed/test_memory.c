@@ -7,6 +7,7 @@
 #include "failing.h"
 #include "fern_fs.h"
 #include "fern_net.h"
+#include "fern_stream.h"
 #include "fern_udp.h"
 #include "test.h"
 
@@ -463,6 +464,46 @@ static int listen_and_connect(void)
     return rc;
 }
 
+/* What fails for want of memory once works the next time, and finds all there was. */
+static int expect_line(fern_stream *stream, const char *line)
+{
+    fern_bytes bytes;
+    int rc = fern_stream_until(stream, "\n", 1, 100, FERN_NEVER, &bytes);
+    if (rc == -ENOMEM)
+        rc = fern_stream_until(stream, "\n", 1, 100, FERN_NEVER, &bytes);
+    if (rc < 0)
+        return rc;
+    CHECK(bytes.length == strlen(line) && memcmp(bytes.data, line, bytes.length) == 0);
+    rc = fern_stream_take(stream, bytes.length);
+    return rc == -ENOMEM ? fern_stream_take(stream, bytes.length) : rc;
+}
+
+static int use_a_stream(void)
+{
+    static const char *const lines[] = { "one\n", "two\n", "three\n" };
+    int ends[2];
+    fern_stream *stream = NULL;
+    if (!CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, ends) == 0))
+        return 0;
+    int rc = fern_stream_open(ends[0], &stream);
+    if (rc < 0)
+        close(ends[0]);
+    else if (!CHECK(write(ends[1], "one\ntwo\nthree\n", 14) == 14))
+        rc = -EIO;
+    for (int i = 0; i < 3 && rc == 0; i++)
+        rc = expect_line(stream, lines[i]);
+    if (rc == 0)
+        rc = fern_stream_unread(stream, "again\n", 6);
+    if (rc == 0)
+        rc = expect_line(stream, "again\n");
+    if (rc == 0)
+        rc = fern_stream_sendfile(stream, ends[1], 0, 0, FERN_NEVER, NULL);
+    if (stream)
+        fern_stream_close(stream);
+    close(ends[1]);
+    return rc;
+}
+
 static int send_a_datagram(void)
 {
     char byte;
@@ -662,6 +703,7 @@ EVERY(use_an_executor, true)
 EVERY(use_resources, true)
 EVERY(follow_a_later_one, true)
 EVERY(listen_and_connect, true)
+EVERY(use_a_stream, true)
 EVERY(resolve_a_name, true)
 EVERY(use_a_temporary_file, true)
 EVERY(use_a_directory, true)

@@ -381,6 +381,29 @@ TEST(sockets)
         "assert(here:read(1) == 'h', 'not enough memory?')\n", prepare);
 }
 
+TEST(streams)
+{
+    check_script(
+        "local net = require 'fern.net'\n"
+        "local listener <close> = assert(net.listen('127.0.0.1', 0))\n"
+        "local _, port = listener:address()\n"
+        "local here <close> = assert(net.connect('127.0.0.1', port))\n"
+        "local there <close> = assert(listener:accept())\n"
+        "local long = ('x'):rep(5000)\n"
+        "assert(there:write('12 apples\\nhead\\r\\n\\r\\n', long, 1, 2, 3, 4, 5, 6, 7, 8, '\\n'))\n"
+        "there:shutdown 'write'\n"
+        "local function get(method, ...)\n"
+        "  local ok, a, b = pcall(here[method], here, ...)\n"
+        "  if not ok then ok, a, b = pcall(here[method], here, ...) end\n"    /* nothing is lost */
+        "  return assert(ok, a) and a, b\n"
+        "end\n"
+        "local n, rest = get('read', 'n', 'l')\n"
+        "assert(n == 12 and rest == ' apples', 'not enough memory?')\n"
+        "assert(get('read_until', '\\r\\n\\r\\n', { keep = true }) == 'head\\r\\n\\r\\n')\n"
+        "assert(get('read_some', 1) == 'x')\n"
+        "for line in here:lines() do assert(#line == 5007) end\n", prepare);
+}
+
 TEST(files)
 {
     check_script(
