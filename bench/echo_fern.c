@@ -55,7 +55,7 @@ static fern_io *open_listener(void)
     char host[128];
     int port;
     if (fern_tcp_listen("127.0.0.1", "0", NULL, FERN_NEVER, &listener) < 0 ||
-        fern_socket_address(listener, false, host, sizeof host, &port) < 0)
+        fern_socket_address(fern_io_fd(listener), false, host, sizeof host, &port) < 0)
         abort();
     printf("%d %d\n", port, (int)getpid());
     fflush(stdout);
