@@ -2,6 +2,7 @@
 -- The examples, run as a newcomer runs them: as processes.
 
 local fern = require "fern"
+local http = require "fern.http"
 local net = require "fern.net"
 local script = require "spec.support.script"
 
@@ -426,5 +427,64 @@ describe("examples/jobs.lua", function()
     assert.are.same({ true, 0 }, { lines[1]:find("^usage:") ~= nil, code })
     lines, code = jobs("-n", "0")
     assert.are.same({ true, 2 }, { lines[1]:find("needs a number") ~= nil, code })
+  end)
+end)
+
+describe("examples/crawler.lua", function()
+  local stop, url
+
+  before_each(function()
+    local next_line
+    next_line, stop = script.start("spec/support/crawled.lua")
+    url = next_line()
+  end)
+
+  after_each(function() assert.are.equal("", stop()) end)
+
+  -- How many requests there were at once, and for what, sorted.
+  local function asked_for()
+    local body = assert(http.get(url .. "seen")).body
+    local paths = {}
+    for path in body:gmatch("/%S*") do paths[#paths + 1] = path end
+    table.sort(paths)
+    return tonumber(body:match("^%d+")), paths
+  end
+
+  local ALL <const> = { "/", "/a", "/b/", "/b/e", "/d?q=1&r=2", "/d?q=2", "/missing", "/private/open", "/robots.txt" }
+
+  it("follows each link once, and nothing that robots.txt forbids", function()
+    local output, code = script.run("", "examples/crawler.lua", url)
+    assert.matches("7 pages in [%d.]+ s; 1 failed, 1 forbidden by robots.txt\n$", output)
+    assert.matches("/missing: status 404\n", output)
+    assert.are.equal(1, code)
+    local _, paths = asked_for()
+    assert.are.same(ALL, paths)
+  end)
+
+  it("asks a host for no more than it may at once", function()
+    script.run("", "examples/crawler.lua", "--per-host", "1", url)
+    local most, paths = asked_for()
+    assert.are.equal(1, most)
+    assert.are.same(ALL, paths)
+  end)
+
+  it("stops after so many pages", function()
+    local output, code = script.run("", "examples/crawler.lua", "--max", "2", url)
+    assert.matches("^%S+/: %d+ bytes\n%S+/a: %d+ bytes\n2 pages", output)
+    assert.are.equal(0, code)
+  end)
+
+  it("says what it takes, and what is wrong", function()
+    local output, code = script.run("", "examples/crawler.lua", "--help")
+    assert.matches("^usage: ", output)
+    assert.are.equal(0, code)
+    for _, wrong in ipairs { "--nonsense", "--max", "--timeout" } do
+      output, code = script.run("", "examples/crawler.lua", wrong)
+      assert.matches("^crawler: what is " .. wrong:gsub("%-", "%%-"), output)
+      assert.are.equal(2, code)
+    end
+    output, code = script.run("", "examples/crawler.lua", "ftp://x/")
+    assert.matches("^ftp://x/: not a URL of http\n0 pages", output)
+    assert.are.equal(1, code)
   end)
 end)
