@@ -138,11 +138,12 @@ int fern_fs_perform(fern_fs_call **call, double deadline)
     if (!*call)
         return -ENOMEM;
     int rc = fern_fs_begin(deadline);
-    if (rc == 0)
-        return fern_fs_offload(call, NULL, deadline);
-    fern_fs_call_free(*call);
-    *call = NULL;
-    return rc;
+    if (rc < 0) {
+        fern_fs_call_free(*call);
+        *call = NULL;
+        return rc;
+    }
+    return fern_fs_offload(call, NULL, deadline);
 }
 
 int fern_fs_finish(fern_fs_call *call, double deadline)
@@ -199,7 +200,7 @@ int fern_fs_try_names(const char *prefix, int (*make)(const char *path, void *ar
     char *name = malloc(length + 7);
     if (!name)
         return -ENOMEM;
-    memcpy(name, prefix, length);
+    memcpy(name, prefix, length + 1);
     int rc = -EEXIST;
     for (int i = 0; i < TRIES && rc == -EEXIST; i++) {
         rc = fill_in(name + length);

@@ -86,7 +86,7 @@ int fern_fs_truncate_stream(fern_stream *stream, off_t size, double deadline)
 
 static int find_base(fern_fs_file *file, int whence, double deadline, off_t *base)
 {
-    struct stat stat;
+    struct stat stat = { .st_size = 0 };
     *base = whence == SEEK_CUR ? fern_fs_file_tell(file) : 0;
     if (whence != SEEK_END)
         return whence == SEEK_SET || whence == SEEK_CUR ? fern_breathe() : -EINVAL;

@@ -39,7 +39,7 @@ static _Noreturn void raise(lua_State *L, int rc)
 static int dir_next(lua_State *L)
 {
     ldir *self = check_dir(L);
-    fern_fs_entry entry;
+    fern_fs_entry entry = { .name = NULL };
     lua_settop(L, 1);
     lua_getiuservalue(L, 1, 1);
     lfern_enter(L);

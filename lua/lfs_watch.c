@@ -97,7 +97,7 @@ static void push_event(lua_State *L, const fern_fs_event *event)
 /* Parks. Pushes an event: 1; 0 if there are no more; or an error. */
 static int next_event(lua_State *L, const lwatch *self, double deadline)
 {
-    fern_fs_event event;
+    fern_fs_event event = { .name = NULL };
     lfern_enter(L);
     int rc = self->watch ? fern_fs_watch_next(self->watch, deadline, &event) : fern_yield();
     if (rc > 0)                 /* at once: its name is the watch's */
