@@ -5,6 +5,7 @@
 #define _GNU_SOURCE
 #include "udp.h"
 #include "io.h"
+#include "unix.h"
 #include "wait.h"
 
 #include <errno.h>
@@ -157,6 +158,18 @@ int fern_udp_find(fern_udp *udp, const char *host, const char *port, double dead
     return rc;
 }
 
+/* The file of a Unix socket that has just been bound goes when that is closed. */
+static int own_file(const fern_udp *udp, const fern_address *address)
+{
+    const struct sockaddr_un *local = (const void *)&address->storage;
+    if (address->length <= sizeof(sa_family_t) || local->sun_path[0] == '\0')
+        return 0;
+    int rc = fern_unix_own_file(udp->io, local->sun_path);
+    if (rc < 0)
+        unlink(local->sun_path);
+    return rc;
+}
+
 int fern_udp_bind(fern_udp *udp, const fern_address *address)
 {
     fern_address own = { .length = sizeof(sa_family_t), .storage.ss_family = AF_UNIX };
@@ -165,7 +178,9 @@ int fern_udp_bind(fern_udp *udp, const fern_address *address)
         rc = fit(udp, address, &own);
     if (rc < 0)
         return rc;
-    return bind(fern_udp_fd(udp), fern_address_raw(&own), own.length) < 0 ? -errno : 0;
+    if (bind(fern_udp_fd(udp), fern_address_raw(&own), own.length) < 0)
+        return -errno;
+    return udp->family == AF_UNIX ? own_file(udp, &own) : 0;
 }
 
 int fern_udp_connect(fern_udp *udp, const fern_address *address)

@@ -4,6 +4,7 @@
 #include "fern_address.h"
 #include "io.h"
 #include "socket.h"
+#include "unix.h"
 #include "wait.h"
 
 #include <errno.h>
@@ -53,8 +54,7 @@ static void remove_file(void *arg)
     free(file);
 }
 
-/* See to it that the file is removed along with the listener. */
-static int own_file(fern_io *io, const char *path)
+int fern_unix_own_file(fern_io *io, const char *path)
 {
     struct stat made;
     if (path[0] == '@')
@@ -127,7 +127,7 @@ static int open_at(int fd, const char *path, const fern_listen_options *options,
     fern_io *io;
     int rc = fern_socket_own(fd, &io);
     if (rc == 0) {
-        rc = own_file(io, path);
+        rc = fern_unix_own_file(io, path);
         if (rc == 0) {
             *out = io;
             return start(fd, path, options);

@@ -34,7 +34,8 @@ FERN_API int fern_udp_find(fern_udp *udp, const char *host, const char *port, do
 
 /* Never park; -EAFNOSUPPORT for an address of another kind. */
 
-/* Receive what is sent to `address`. NULL: a name that is free, of a Unix socket. */
+/* Receive what is sent to `address`. NULL: a name that is free, of a Unix socket. The
+   file of one is removed when it is closed, by the process that made it. */
 FERN_API int fern_udp_bind(fern_udp *udp, const fern_address *address);
 
 /* Send there, and receive from there only. NULL: no more. */

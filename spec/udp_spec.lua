@@ -176,7 +176,17 @@ describe("a Unix socket", function()
     assert.are.same({ "x", "" }, { a:receive_from(nil, SOON) })
     check_failure("address already in use", "EADDRINUSE", net.udp { path = path })
     finish(a, b)
+    assert.is_nil((io.open(path)))
+    finish(assert(net.udp { path = path }))     -- which has gone with its socket
     check_failure("no such file or directory", "ENOENT", net.udp { path = "/none/x" })
+  end)
+
+  it("leaves a file that has taken the place of its own", function()
+    local a = assert(net.udp { path = path })
+    os.remove(path)
+    io.open(path, "w"):close()
+    finish(a)
+    assert.is_truthy(io.open(path))
   end)
 
   it("has an abstract name, of its own or of the system's choice", function()
