@@ -185,6 +185,23 @@ static void forget_tasks(void *value)
     }
 }
 
+/* In a forked child: the OS threads, and those who wait, are the parent's. */
+static void forked(void *value)
+{
+    struct names *names = value;
+    fern_list *node = names->list.next, *next;
+    for (; node != &names->list; node = next) {
+        fern_name *name = fern_list_entry(node, fern_name, node);
+        next = node->next;
+        if (!name->task)
+            continue;
+        name->lookup = NULL;
+        name->refs = 1;
+        fern_list_remove(&name->node);
+        fern_name_unref(name);
+    }
+}
+
 static int get_names(struct names **out)
 {
     fern_hub *hub = fern_hub_current();
@@ -200,6 +217,7 @@ static int get_names(struct names **out)
         return rc;
     }
     (void)fern_hub_on_fork(hub, &key, forget_tasks);
+    (void)fern_hub_on_fork(hub, &key, forked);
     fern_list_init(&names->list);
     names->most = KEPT_MOST;
     names->seconds = KEPT_SECONDS;
@@ -325,6 +343,8 @@ int fern_names_find(const char *host, const char *service, const struct addrinfo
     struct names *names;
     fern_name *name = NULL;
     int rc = get_names(&names);
+    if (rc == 0)
+        rc = fern_hub_renew(fern_hub_current());
     if (rc == 0)
         rc = find_or_begin(names, host, service, hints, &name);
     if (rc < 0)

@@ -223,7 +223,7 @@ static int try_send(const fern_udp *udp, const void *data, size_t size, const fe
 static int pause_sending(fern_udp *udp, double *pause, double deadline)
 {
     static const fern_wait_kind kind = { .name = "room at a receiver of datagrams" };
-    double now = fern_now(), until = now + *pause;
+    double until = fern_now() + *pause;
     *pause *= *pause < 0.02 ? 2 : 1;
     int rc = fern_wait(&udp->full, &kind, udp, until < deadline ? until : deadline);
     bool over = rc == -ETIMEDOUT && !fern_thread_interrupted();
@@ -239,7 +239,9 @@ static int send_one(fern_udp *udp, const void *data, size_t size, const fern_add
         rc = try_send(udp, data, size, to);
         if (rc != -EAGAIN)
             break;
-        if (to && udp->family == AF_UNIX)
+        if (!fern_list_empty(&udp->full) || !fern_list_empty(&udp->io->writers))
+            rc = -EBUSY;
+        else if (to && udp->family == AF_UNIX)
             rc = pause_sending(udp, &pause, deadline);
         else
             rc = fern_io_wait(udp->io, FERN_WRITE, deadline);
@@ -254,12 +256,10 @@ int fern_udp_send(fern_udp *udp, const void *data, size_t size, const fern_addre
     int rc = to ? fit(udp, to, &fitting) : 0;
     if (rc < 0)
         return rc;
-    if (!udp->io || udp->sending)
-        return udp->io ? -EBUSY : -EBADF;
-    udp->sending = true;
+    if (!udp->io)
+        return -EBADF;
     udp->refs++;
     rc = send_one(udp, data, size, to ? &fitting : NULL, deadline);
-    udp->sending = false;
     unref(udp);
     return rc;
 }
@@ -298,12 +298,10 @@ static ssize_t receive(fern_udp *udp, void *buffer, size_t size, int flags,
                        fern_address *from, double deadline)
 {
     fern_address sender;
-    if (!udp->io || udp->receiving)
-        return udp->io ? -EBUSY : -EBADF;
-    udp->receiving = true;
+    if (!udp->io)
+        return -EBADF;
     udp->refs++;
     ssize_t rc = receive_one(udp, buffer, size, flags, &sender, deadline);
-    udp->receiving = false;
     unref(udp);
     if (rc >= 0 && from)
         *from = sender;

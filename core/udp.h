@@ -11,8 +11,7 @@ struct fern_udp {
     fern_io *io;                /* NULL once closed */
     int family;
     bool dual;                  /* of IPv6, and takes IPv4 as well */
-    bool receiving, sending;    /* a thread is in a call */
-    uint32_t refs;              /* the owner, and those threads */
+    uint32_t refs;              /* the owner, and threads in a call */
     fern_list full;             /* who sends, and waits for a receiver with room */
 };
 

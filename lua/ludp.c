@@ -51,6 +51,14 @@ static void close_all(void *value)
     free(sockets);
 }
 
+/* In a forked child: who was in a call was the parent's. */
+static void forked(void *value)
+{
+    const struct open_sockets *sockets = value;
+    for (ludp *self = sockets->first; self; self = self->next)
+        self->receiving = false;
+}
+
 static struct open_sockets *sockets_of(lua_State *L)
 {
     fern_hub *hub = lfern_open(L)->hub;
@@ -64,6 +72,7 @@ static struct open_sockets *sockets_of(lua_State *L)
         lfern_raise(L, rc);
     }
     sockets->first = NULL;
+    (void)fern_hub_on_fork(hub, &open_sockets_key, forked);
     return sockets;
 }
 

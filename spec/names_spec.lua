@@ -175,6 +175,26 @@ describe("an answer", function()
     ]]
   end)
 
+  it("that is under way is asked for anew in a forked child", function()
+    run [[
+      local unix = require "spec.support.unix"
+      net.keep_names(60)
+      assert(net.resolve("host.test"))
+      local thread = fern.spawn(net.resolve, "a.slow")
+      await_lookup("a.slow")
+      local pid = unix.fork()
+      if pid == 0 then
+        assert(net.resolve("host.test"))
+        assert(net.resolve("other.test"))
+        local found, _, code = net.resolve("a.slow", { timeout = 0.2 })
+        os.exit(not found and code == "ETIMEDOUT" and lookups("host.test") == 1 and 7 or 1)
+      end
+      while lookups("a.slow") < 2 do fern.sleep(0.001) end
+      assert(select(2, unix.wait(pid)) == 7)
+      assert(thread:status() == "waiting")
+    ]]
+  end)
+
   it("that never comes does not keep a script from its end", function()
     run [[
       fern.spawn(net.resolve, "a.slow")

@@ -392,6 +392,27 @@ describe("a socket", function()
     assert.is_truthy(sent or code == "EBADF")
   end)
 
+  it("serves a forked child as well", function()
+    local script = require "spec.support.script"
+    local output = script.run_text("", [[
+      local fern = require "fern"
+      local unix = require "spec.support.unix"
+      local a = assert(fern.net.udp { path = "@" })
+      local thread = fern.spawn(a.receive, a)
+      fern.sleep(0.001)
+      local pid = unix.fork()
+      if pid == 0 then
+        assert(fern.net.udp { family = "unix" }):sendto("child", (a:address()))
+        print(a:receive(nil, 5))
+        os.exit(0)
+      end
+      unix.wait(pid)
+      assert(fern.net.udp { family = "unix" }):sendto("parent", (a:address()))
+      print(thread:wait(5))
+    ]])
+    assert.are.equal("child\nparent\n", output)
+  end)
+
   it("answers a hundred who ask at once", function()
     local server = bound()
     local host, port = server:address()
