@@ -130,7 +130,7 @@ ifneq ($(filter-out all tests benches run%,$(MAKECMDGOALS)),)
 .NOTPARALLEL:
 endif
 .DELETE_ON_ERROR:
-.PHONY: all tests benches demo test test-core spec lint check asan tsan valgrind stress test-aarch64 bench \
+.PHONY: all tests benches demo test test-core spec lint check asan tsan valgrind stress test-aarch64 soak bench \
         fuzz run run-core run-fuzz run-spec run-demo run-bench run-lint install uninstall env clean help left-out FORCE
 
 # -- Commands
@@ -185,6 +185,10 @@ fuzz:  ## feed all that parses bytes with any bytes there may be (FUZZ_SECONDS=6
 	$(setup) asan
 	$(again) BUILD=$(BUILD)/fuzz FLAVOUR=fuzz $(if $(LIBFUZZER),CC=clang) run-fuzz
 
+soak:  ## five minutes of 4,000 connections that come and go (SECONDS=, CONNECTIONS=, SEED=)
+	$(setup) build
+	$(again) run-soak
+
 bench:  ## measure; prints a table and writes build/bench.json
 	$(setup) bench
 	$(again) run-bench
@@ -200,6 +204,8 @@ run-fuzz: $(FUZZERS)
 	@BUILD='$(BUILD)' tools/fuzz $$(($(FUZZ_SECONDS) / $(words $(FUZZERS)))) $(FUZZERS)
 run-demo: all
 	@$(with_env) $(LUA) examples/urls.lua
+run-soak: all
+	@$(with_env) ulimit -n $$(ulimit -H -n) && SECONDS='$(SECONDS)' CONNECTIONS='$(CONNECTIONS)' SEED='$(SEED)' $(LUA) spec/soak.lua
 run-bench: all benches
 	@$(with_env) FERN_BENCH_BUILD='$(BUILD)' $(LUA) bench/run.lua
 run-lint: all
