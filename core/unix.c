@@ -187,7 +187,7 @@ static int connect_patiently(int fd, const fern_address *address, double deadlin
 
 int fern_unix_connect(const char *path, double deadline, fern_io **out)
 {
-    fern_address address;
+    fern_address address = { 0 };
     int rc = fern_breathe();
     if (rc == 0)
         rc = fern_address_unix(path, strlen(path), &address);

@@ -201,27 +201,39 @@ static int net_listen_unix(lua_State *L)
 
 /* ---- descriptors that are there already ---- */
 
-/* Takes the descriptor at 1, but for a failure. */
+static int open_listener(lua_State *L, int fd, bool descriptors)
+{
+    fern_io *io = NULL;
+    handle *self = new_handle(L);
+    self->descriptors = descriptors;
+    int rc = fern_io_open(fd, &io);
+    return finish(L, self, rc, io);
+}
+
+static int open_connection(lua_State *L, int fd, bool descriptors)
+{
+    fern_io *io = NULL;
+    lstream *self = lnet_new_connection(L);
+    int rc = fern_io_open(fd, &io);
+    return lnet_finish_connection(L, self, rc, io, descriptors);
+}
+
+/* The descriptor at 1 is ours on success. */
 static int net_open(lua_State *L)
 {
     static const char *const names[] = { "descriptors", NULL };
     lua_Integer fd = luaL_checkinteger(L, 1);
     lnet_options options;
-    fern_io *io = NULL;
-    luaL_argcheck(L, fd >= 0 && fd <= 0x7fffffff, 1, "a descriptor expected");
-    lnet_check_options(L, 2, names, false, &options);
-    bool descriptors = lnet_option_flag(L, &options, "descriptors"), listens = fern_listens((int)fd);
     int type;
     socklen_t size = sizeof type;
-    lstream *connection = listens ? NULL : lnet_new_connection(L);
-    handle *listener = listens ? new_handle(L) : NULL;
+    luaL_argcheck(L, fd >= 0 && fd <= 0x7fffffff, 1, "a descriptor expected");
+    lnet_check_options(L, 2, names, false, &options);
+    bool descriptors = lnet_option_flag(L, &options, "descriptors");
     if (getsockopt((int)fd, SOL_SOCKET, SO_TYPE, &type, &size) < 0)
         return lfern_fail(L, -errno);
-    int rc = type == SOCK_STREAM ? fern_io_open((int)fd, &io) : -EPROTOTYPE;
-    if (connection)
-        return rc < 0 ? lfern_fail(L, rc) : lnet_finish_connection(L, connection, rc, io, descriptors);
-    listener->descriptors = descriptors;
-    return finish(L, listener, rc, io);
+    if (type != SOCK_STREAM)
+        return lfern_fail(L, -EPROTOTYPE);
+    return (fern_listens((int)fd) ? open_listener : open_connection)(L, (int)fd, descriptors);
 }
 
 /* Called by pcall: the listeners' handles, closed still, or the numbers of what does not

@@ -13,6 +13,7 @@
 
 #include <fcntl.h>
 #include <netdb.h>
+#include <netinet/in.h>
 #include <sys/socket.h>
 
 static const char key;
@@ -536,6 +537,118 @@ static int name_an_address(void)
     return rc == FERN_EAI - 10 ? -ENOMEM : rc <= FERN_EAI ? 0 : rc;
 }
 
+/* The second of two addresses answers. */
+static int race_two_addresses(void)
+{
+    struct sockaddr_in addresses[2] = { { .sin_family = AF_INET }, { .sin_family = AF_INET } };
+    struct addrinfo infos[2];
+    fern_io *listener = NULL, *there = NULL;
+    char host[64];
+    int port = 0;
+    int rc = fern_tcp_listen("127.0.0.2", "0", NULL, FERN_NEVER, &listener);
+    if (rc < 0)
+        return rc;
+    fern_socket_address(fern_io_fd(listener), false, host, sizeof host, &port);
+    for (int i = 0; i < 2; i++) {
+        addresses[i].sin_port = htons((uint16_t)port);
+        addresses[i].sin_addr.s_addr = htonl(INADDR_LOOPBACK + (uint32_t)i);
+        infos[i] = (struct addrinfo){
+            .ai_family = AF_INET, .ai_addr = (struct sockaddr *)&addresses[i],
+            .ai_addrlen = sizeof addresses[i], .ai_next = i == 0 ? &infos[1] : NULL,
+        };
+    }
+    rc = fern_tcp_connect_any(infos, NULL, FERN_NEVER, &there);
+    if (there)
+        fern_io_close(there);
+    fern_io_close(listener);
+    return rc;
+}
+
+static int send_a_descriptor(fern_io *ends[2])
+{
+    fern_stream *one = NULL, *other = NULL;
+    int fd = -1;
+    int rc = fern_unix_stream(ends[0], &one);
+    int second = fern_unix_stream(ends[1], &other);
+    rc = rc < 0 ? rc : second;
+    if (rc == 0)
+        rc = fern_unix_send_fd(one, 0, "x", 1, FERN_NEVER, NULL);
+    if (rc == 0)
+        rc = fern_unix_receive_fd(other, FERN_NEVER, &fd);
+    if (fd >= 0)
+        close(fd);
+    if (one)
+        fern_stream_close(one);
+    else
+        fern_io_close(ends[0]);
+    if (other)
+        fern_stream_close(other);
+    else
+        fern_io_close(ends[1]);
+    return rc;
+}
+
+static int use_unix_sockets(void)
+{
+    static const char path[] = "/tmp/fern-memory-socket";
+    fern_io *listener = NULL, *ends[2];
+    int rc = fern_unix_listen(path, NULL, &listener);
+    if (rc < 0) {
+        CHECK(!listener && access(path, F_OK) < 0);
+        return rc;
+    }
+    fern_io *client = NULL;
+    rc = fern_unix_connect(path, FERN_NEVER, &client);
+    if (client)
+        fern_io_close(client);
+    fern_io_close(listener);
+    CHECK(access(path, F_OK) < 0);
+    if (rc == 0)
+        rc = fern_unix_pair(ends);
+    return rc < 0 ? rc : send_a_descriptor(ends);
+}
+
+static int handle_one(fern_io **connection, void *server)
+{
+    (void)connection;
+    return fern_server_stop(server, FERN_NEVER);
+}
+
+/* Short of memory it waits for better times, which do not come here. */
+static int serve_for_a_while(fern_server *server, fern_io *listener)
+{
+    fern_deadline limit;
+    int rc = fern_deadline_open(&limit, fern_now() + 0.1, NULL);
+    CHECK_EQUAL(rc, 0);
+    rc = fern_server_run(server, listener, handle_one, server);
+    fern_deadline_close(&limit);
+    return rc == -ETIMEDOUT ? -ENOMEM : rc;
+}
+
+static int serve_one(void)
+{
+    fern_server *server = NULL;
+    fern_io *listener = NULL, *client = NULL;
+    char host[64], port[16];
+    int number = 0, rc = fern_server_new(10, &server);
+    if (rc < 0)
+        return rc;
+    rc = fern_tcp_listen("127.0.0.1", "0", NULL, FERN_NEVER, &listener);
+    if (rc == 0) {
+        fern_socket_address(fern_io_fd(listener), false, host, sizeof host, &number);
+        snprintf(port, sizeof port, "%d", number);
+        rc = fern_tcp_connect("127.0.0.1", port, NULL, FERN_NEVER, &client);
+        if (rc == 0)
+            rc = serve_for_a_while(server, listener);
+        else
+            fern_io_close(listener);
+    }
+    if (client)
+        fern_io_close(client);
+    fern_server_unref(server);
+    return rc;
+}
+
 static int resolve_a_name(void)
 {
     struct addrinfo *found = NULL;
@@ -704,6 +817,9 @@ EVERY(use_resources, true)
 EVERY(follow_a_later_one, true)
 EVERY(listen_and_connect, true)
 EVERY(use_a_stream, true)
+EVERY(race_two_addresses, true)
+EVERY(use_unix_sockets, true)
+EVERY(serve_one, true)
 EVERY(resolve_a_name, true)
 EVERY(use_a_temporary_file, true)
 EVERY(use_a_directory, true)
