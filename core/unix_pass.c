@@ -103,14 +103,16 @@ static ssize_t receive_once(const fern_io *io, void *buffer, size_t size, int *f
 ssize_t fern_unix_receive(fern_io *io, void *buffer, size_t size, int *fds, size_t *count,
                           double deadline)
 {
-    size_t came;
+    size_t room = *count, came = 0;
+    *count = 0;
     ssize_t rc = fern_io_breathe(io);
     if (rc < 0)
         return rc;
     do {
-        came = *count;
+        came = room;
         rc = after(io, receive_once(io, buffer, size, fds, &came), FERN_READ, deadline);
     } while (rc == -EAGAIN);
-    *count = rc < 0 ? 0 : came;
+    if (rc >= 0)
+        *count = came;
     return rc;
 }
