@@ -345,8 +345,9 @@ int fern_names_find(const char *host, const char *service, const struct addrinfo
     int rc = get_names(&names);
     if (rc == 0)
         rc = fern_hub_renew(fern_hub_current());
-    if (rc == 0)
-        rc = find_or_begin(names, host, service, hints, &name);
+    if (rc < 0)
+        return rc;
+    rc = find_or_begin(names, host, service, hints, &name);
     if (rc < 0)
         return rc;
     name->refs++;

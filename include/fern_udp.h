@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
    fern_udp: datagrams, over IPv4, IPv6 and Unix sockets. Each goes out or comes in
    whole, or not at all. The rules are those of fern.h. One thread may receive while
-   another one sends; a second one in the same direction gets -EBUSY when it would have to wait. */
+   another one sends; a second one in the same direction gets -EBUSY when it would
+   have to wait. */
 #ifndef FERN_UDP_H
 #define FERN_UDP_H
 

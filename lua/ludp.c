@@ -166,14 +166,19 @@ static int udp_peer(lua_State *L)
     return tell_address(L, true);
 }
 
+static bool is_just(const struct place *place, char what)
+{
+    return place->length == 1 && place->host && place->host[0] == what;
+}
+
 /* Parks, for a name. "*" is any of our addresses; "@" a name that is free, of a Unix
    socket. */
 static int bind_to(const ludp *self, struct place place, double deadline)
 {
     fern_address address;
-    if (!is_local(self) && place.length == 1 && place.host[0] == '*')
+    if (!is_local(self) && is_just(&place, '*'))
         place.host = NULL;
-    if (is_local(self) && place.length == 1 && place.host[0] == '@')
+    if (is_local(self) && is_just(&place, '@'))
         return fern_udp_bind(self->udp, NULL);
     int rc = find(self, &place, deadline, &address);
     if (rc == 0)

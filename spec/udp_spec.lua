@@ -404,7 +404,8 @@ describe("a socket", function()
       if pid == 0 then
         assert(fern.net.udp { family = "unix" }):sendto("child", (a:address()))
         print(a:receive(nil, 5))
-        os.exit(0)
+        io.stdout:flush()
+        unix.exit(0)
       end
       unix.wait(pid)
       assert(fern.net.udp { family = "unix" }):sendto("parent", (a:address()))
