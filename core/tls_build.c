@@ -74,6 +74,20 @@ static int trust_all_of(build *self, BIO *bio)
     return ok && count > 0 && no_more();
 }
 
+/* File and folder, and not what OpenSSL calls the default store, which reads the
+   whole folder for every certificate that it does not find. A server would look for
+   issuers of its own certificate in there. */
+static int trust_the_system(build *self)
+{
+    SSL_CTX_set_mode(self->ctx, SSL_MODE_NO_AUTO_CHAIN);
+    if (self->options->server && SSL_CTX_get_verify_mode(self->ctx) == SSL_VERIFY_NONE)
+        return 1;
+    self->about = "the system's certificates";
+    int ok = SSL_CTX_set_default_verify_file(self->ctx) && SSL_CTX_set_default_verify_dir(self->ctx);
+    ERR_clear_error();          /* either may be missing */
+    return ok;
+}
+
 static int set_authorities(build *self)
 {
     const fern_tls_options *options = self->options;
@@ -87,10 +101,8 @@ static int set_authorities(build *self)
         self->about = options->ca_path;
         ok = SSL_CTX_load_verify_dir(self->ctx, options->ca_path);
     }
-    if (!options->ca && !options->ca_path) {
-        self->about = "the system's certificates";
-        ok = SSL_CTX_set_default_verify_paths(self->ctx);
-    }
+    if (!options->ca && !options->ca_path)
+        ok = trust_the_system(self);
     return ok;
 }
 
