@@ -390,9 +390,8 @@ static int prepare_client(fern_tls *self, const fern_tls_peer *peer)
 static int prepare(fern_tls *self, const fern_tls_peer *peer)
 {
     self->ssl = SSL_new(self->context->ctx);
-    if (!self->ssl || fern_tls_attach(self) < 0)
+    if (!self->ssl || fern_tls_attach(self) < 0 || !SSL_set_app_data(self->ssl, self))
         return -ENOMEM;
-    SSL_set_app_data(self->ssl, self);
     if (self->context->server) {
         SSL_set_accept_state(self->ssl);
         return 0;
