@@ -39,8 +39,8 @@ static int give_password(char *buffer, int size, int writing, void *arg)
     (void)writing;
     if (length > (size_t)size)
         return -1;
-    if (length)
-        memcpy(buffer, password, length);
+    for (size_t i = 0; i < length; i++)
+        buffer[i] = password[i];        /* no zero follows */
     return (int)length;
 }
 

@@ -213,7 +213,7 @@ static int push_address(lua_State *L, bool peer)
 {
     fern_address address = { .length = sizeof address.storage };
     char text[128];
-    int fd = lower_fd(look(L)), port;
+    int fd = lower_fd(look(L)), port = 0;
     if (fd < 0)
         return lfern_fail(L, -EBADF);
     int failed = peer ? getpeername(fd, fern_address_raw(&address), &address.length)
