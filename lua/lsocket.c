@@ -30,6 +30,7 @@ static const struct names {
     [LDGRAM_UNCONNECTED] = { "unixdgram{unconnected}", "unixdgram{any}" },
     [LDGRAM_CONNECTED] = { "unixdgram{connected}", "unixdgram{any}" },
     [LSERIAL_CLIENT] = { "serial{client}", "serial{any}" },
+    [LSSL_CONNECTION] = { "SSL connection", "SSL connection" },
 };
 
 /* ---- those that are open ---- */
@@ -81,8 +82,7 @@ void lsocket_own(lsocket *self, int fd)
     sockets->first = self;
 }
 
-/* It has no descriptor from now on. */
-static void disown(lsocket *self)
+void lsocket_forget(lsocket *self)
 {
     self->fd = -1;
     self->io = NULL;
@@ -98,7 +98,8 @@ void lsocket_drop(lsocket *self)
 {
     fern_io *io = self->io;
     int fd = self->fd;
-    disown(self);
+    lsocket_forget(self);
+    lsocket_over_drop(self);
     if (io) {
         fern_io_close(io);
     } else if (fd >= 0) {
@@ -133,7 +134,7 @@ int lsocket_create(lsocket *self, int family)
 lsocket *lsocket_new(lua_State *L, lsocket_class class, int family, int type)
 {
     see_to_list(L);
-    lsocket *self = lua_newuserdatauv(L, sizeof *self, 0);
+    lsocket *self = lua_newuserdatauv(L, sizeof *self, class == LSSL_CONNECTION);
     *self = (lsocket){ .mark = &lsocket_mark, .class = class, .family = family, .type = type,
                        .fd = -1, .racing = -1, .block = -1, .total = -1, .birthday = lsocket_now() };
     lua_rawgetp(L, LUA_REGISTRYINDEX, &names[class]);
@@ -150,14 +151,19 @@ void lsocket_become(lua_State *L, int index, lsocket *self, lsocket_class class)
     self->class = class;
 }
 
-static lsocket *to_socket(lua_State *L)
+void lsocket_push_class(lua_State *L, lsocket_class class)
+{
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &names[class]);
+}
+
+lsocket *lsocket_test(lua_State *L)
 {
     return lfern_marked(L, 1, sizeof(lsocket), &lsocket_mark);
 }
 
 lsocket *lsocket_check(lua_State *L, lsocket_class class)
 {
-    lsocket *self = to_socket(L);
+    lsocket *self = lsocket_test(L);
     if (!self || self->class != class)
         luaL_argerror(L, 1, lua_pushfstring(L, "%s expected", names[class].own));
     return self;
@@ -165,7 +171,7 @@ lsocket *lsocket_check(lua_State *L, lsocket_class class)
 
 lsocket *lsocket_check_any(lua_State *L, lsocket_class class)
 {
-    lsocket *self = to_socket(L);
+    lsocket *self = lsocket_test(L);
     if (!self || strcmp(names[self->class].any, names[class].any) != 0)
         luaL_argerror(L, 1, lua_pushfstring(L, "%s expected", names[class].any));
     return self;
@@ -174,7 +180,7 @@ lsocket *lsocket_check_any(lua_State *L, lsocket_class class)
 /* Any of ours: for methods that all classes have. */
 static lsocket *check_socket(lua_State *L)
 {
-    lsocket *self = to_socket(L);
+    lsocket *self = lsocket_test(L);
     if (!self)
         luaL_argerror(L, 1, "socket expected");
     return self;
@@ -205,6 +211,8 @@ static const struct {
     { LSOCKET_CLOSED, "closed" },
     { LSOCKET_TIMEOUT, "timeout" },
     { LSOCKET_LONG_PATH, "path too long" },
+    { LSOCKET_WANT_READ, "wantread" },
+    { LSOCKET_WANT_WRITE, "wantwrite" },
     { EPIPE, "closed" },
     { ECONNABORTED, "closed" },
     { ECONNRESET, "closed" },
@@ -246,13 +254,18 @@ const char *lsocket_message(int failure)
     return failure > LSOCKET_EAI ? lsocket_eai_message(failure - LSOCKET_EAI) : strerror(failure);
 }
 
-int lsocket_fail(lua_State *L, int failure)
+int lsocket_fail_of(lua_State *L, const lsocket *self, int failure)
 {
     if (failure < 0)
         lfern_raise(L, failure);
     lua_pushnil(L);
-    lua_pushstring(L, lsocket_message(failure));
+    lua_pushstring(L, failure == LSOCKET_TLS ? lsocket_over_words(self) : lsocket_message(failure));
     return 2;
+}
+
+int lsocket_fail(lua_State *L, int failure)
+{
+    return lsocket_fail_of(L, NULL, failure);
 }
 
 int lsocket_result(lua_State *L, int failure)
@@ -341,7 +354,8 @@ int lsocket_tostring(lua_State *L)
 
 int lsocket_getfd(lua_State *L)
 {
-    lua_pushinteger(L, check_socket(L)->fd);
+    const lsocket *self = check_socket(L);
+    lua_pushinteger(L, self->over ? lsocket_over_fd(self) : self->fd);
     return 1;
 }
 
@@ -353,7 +367,7 @@ int lsocket_setfd(lua_State *L)
     int fd = number >= 0 && number <= 0x7fffffff ? (int)number : -1;
     fern_io *io = self->io;
     see_to_list(L);
-    disown(self);
+    lsocket_forget(self);
     if (io)
         fern_io_release(io);
     lsocket_own(self, fd);
@@ -363,7 +377,7 @@ int lsocket_setfd(lua_State *L)
 int lsocket_dirty(lua_State *L)
 {
     const lsocket *self = check_socket(L);
-    lua_pushboolean(L, self->first < self->last);
+    lua_pushboolean(L, self->first < self->last || lsocket_over_dirty(self));
     return 1;
 }
 
@@ -433,7 +447,7 @@ void lsocket_open(lua_State *L)
 {
     static const luaL_Reg functions[] = {
         { "open_socket", socket_open }, { "open_unix", lsocket_open_unix },
-        { "open_serial", lsocket_open_serial }, { NULL, NULL },
+        { "open_serial", lsocket_open_serial }, { "open_ssl", lsocket_open_ssl }, { NULL, NULL },
     };
     luaL_setfuncs(L, functions, 0);
 }

@@ -20,6 +20,9 @@ enum {
     LSOCKET_CLOSED = 10001,
     LSOCKET_TIMEOUT,
     LSOCKET_LONG_PATH,
+    LSOCKET_WANT_READ,          /* TLS that may not wait */
+    LSOCKET_WANT_WRITE,
+    LSOCKET_TLS,                /* the stream has the words */
     LSOCKET_EAI = 20000,        /* + n, of getaddrinfo's EAI_ code -n or n */
 };
 
@@ -29,6 +32,7 @@ typedef enum lsocket_class {
     LSTREAM_MASTER, LSTREAM_CLIENT, LSTREAM_SERVER,
     LDGRAM_UNCONNECTED, LDGRAM_CONNECTED,
     LSERIAL_CLIENT,
+    LSSL_CONNECTION,
     LSOCKET_CLASSES,
 } lsocket_class;
 
@@ -48,6 +52,9 @@ typedef struct lsocket {
     double received, sent;      /* bytes, for getstats */
     double birthday;            /* on gettime's clock */
     struct loption *options;    /* to be set on every descriptor that it gets */
+    struct lstream *over;       /* of fern.ssl: a stream in place of a descriptor; or NULL */
+    int below;                  /* of that: the descriptor, to be looked at */
+    bool shaken;                /* of that: the handshake has been made */
 } lsocket;
 
 /* ---- objects (lsocket.c) ---- */
@@ -55,7 +62,8 @@ typedef struct lsocket {
 /* Push a new one, without a descriptor. */
 LFERN_PRIVATE lsocket *lsocket_new(lua_State *L, lsocket_class class, int family, int type);
 
-/* The object at 1: of that class; of that one or its siblings. Or raises. */
+/* The object at 1, or NULL; of that class; of that one or its siblings. Or raises. */
+LFERN_PRIVATE lsocket *lsocket_test(lua_State *L);
 LFERN_PRIVATE lsocket *lsocket_check(lua_State *L, lsocket_class class);
 LFERN_PRIVATE lsocket *lsocket_check_any(lua_State *L, lsocket_class class);
 
@@ -71,12 +79,19 @@ LFERN_PRIVATE int lsocket_descriptor(const lsocket *self, int family, int *out);
 LFERN_PRIVATE void lsocket_own(lsocket *self, int fd);
 LFERN_PRIVATE int lsocket_create(lsocket *self, int family);
 
+/* Push the class's metatable. */
+LFERN_PRIVATE void lsocket_push_class(lua_State *L, lsocket_class class);
+
 /* Its descriptor is closed, and whoever waits for it is told. */
 LFERN_PRIVATE void lsocket_drop(lsocket *self);
+
+/* It has no descriptor from now on: that is the caller's. */
+LFERN_PRIVATE void lsocket_forget(lsocket *self);
 
 /* nil and what LuaSocket says of the failure, or raises what is to be raised. */
 LFERN_PRIVATE int lsocket_fail(lua_State *L, int failure);
 LFERN_PRIVATE const char *lsocket_message(int failure);
+LFERN_PRIVATE int lsocket_fail_of(lua_State *L, const lsocket *self, int failure);
 
 /* 1, or as lsocket_fail. */
 LFERN_PRIVATE int lsocket_result(lua_State *L, int failure);
@@ -121,6 +136,17 @@ LFERN_PRIVATE int ldatagram_send(lua_State *L, lsocket *self, const struct socka
                                  socklen_t length);
 LFERN_PRIVATE int ldatagram_receive(lua_State *L, lsocket *self, struct sockaddr *from,
                                     socklen_t *length);
+
+/* ---- over a stream (lsocket_over.c): as recv and send above ---- */
+
+LFERN_PRIVATE int lsocket_over_recv(lsocket *self, void *data, size_t size, double start,
+                                    size_t *count);
+LFERN_PRIVATE int lsocket_over_send(lsocket *self, const void *data, size_t size, double start,
+                                    size_t *count);
+LFERN_PRIVATE int lsocket_over_fd(const lsocket *self);
+LFERN_PRIVATE bool lsocket_over_dirty(const lsocket *self);
+LFERN_PRIVATE const char *lsocket_over_words(const lsocket *self);
+LFERN_PRIVATE void lsocket_over_drop(lsocket *self);
 
 /* ---- the buffer (lsocket_buffer.c): methods of streams ---- */
 
@@ -186,9 +212,10 @@ LFERN_PRIVATE void lsocket_udp_open(lua_State *L);
 LFERN_PRIVATE void lsocket_dns_open(lua_State *L);
 LFERN_PRIVATE void lsocket_select_open(lua_State *L);
 
-/* Lua functions, each called once: give the table of socket.unix, and the function
-   of socket.serial. */
+/* Lua functions, each called once: give the table of socket.unix, the function of
+   socket.serial, and what fern.ssl needs. */
 LFERN_PRIVATE int lsocket_open_unix(lua_State *L);
 LFERN_PRIVATE int lsocket_open_serial(lua_State *L);
+LFERN_PRIVATE int lsocket_open_ssl(lua_State *L);
 
 #endif

@@ -82,7 +82,9 @@ static int fill(lsocket *self, size_t wanted, double start)
     for (;;) {
         int failure = make_room(self, piece);
         if (failure == 0)
-            failure = lsocket_try_recv(self, self->data + self->last, piece, NULL, NULL, &count);
+            failure = self->class == LSSL_CONNECTION
+                          ? lsocket_over_recv(self, self->data + self->last, piece, start, &count)
+                          : lsocket_try_recv(self, self->data + self->last, piece, NULL, NULL, &count);
         if (failure == 0)
             self->last += count;
         if (failure != EAGAIN)
@@ -198,12 +200,8 @@ static struct wish check_wish(lua_State *L, size_t prefix)
 static int give(lua_State *L, lsocket *self, const struct wish *wish, const struct found *found,
                 int failure)
 {
-    if (failure < 0)
-        lfern_raise(L, failure);
-    if (failure) {
-        lua_pushnil(L);
-        lua_pushstring(L, lsocket_message(failure));
-    }
+    if (failure)
+        lsocket_fail_of(L, self, failure);
     push_found(L, self, wish, found->count);
     skip(self, found->used);
     if (!failure) {
@@ -249,7 +247,9 @@ static int send_all(lsocket *self, const char *data, size_t size, size_t *sent)
     double start = lsocket_start(self);
     while (*sent < size && !failure) {
         size_t count = 0;
-        failure = lsocket_send(self, data + *sent, size - *sent, NULL, 0, start, &count);
+        failure = self->class == LSSL_CONNECTION
+                      ? lsocket_over_send(self, data + *sent, size - *sent, start, &count)
+                      : lsocket_send(self, data + *sent, size - *sent, NULL, 0, start, &count);
         *sent += count;
     }
     self->sent += (double)*sent;
@@ -271,7 +271,7 @@ int lsocket_send_all(lua_State *L, lsocket *self)
         failure = send_all(self, data + (size_t)first - 1, (size_t)(last - first) + 1, &sent);
     lfern_left(L, lfern_of(L));
     if (failure)
-        lsocket_fail(L, failure);
+        lsocket_fail_of(L, self, failure);
     lua_pushinteger(L, (lua_Integer)(first - 1) + (lua_Integer)sent);
     if (!failure) {
         lua_pushnil(L);

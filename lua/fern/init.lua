@@ -45,7 +45,7 @@ function fern.patch(names) return require "fern.patch"(names) end
 
 -- fern.http and its like: the submodule of that name, loaded on first use.
 local submodules = {
-  debug = true, fs = true, http = true, net = true, process = true, signal = true, socket = true,
+  debug = true, fs = true, http = true, net = true, process = true, signal = true, socket = true, ssl = true,
   tls = true,
 }
 

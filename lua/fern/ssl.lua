@@ -1,0 +1,279 @@
+-- SPDX-License-Identifier: MIT
+-- ssl: LuaSec's API over fern.tls: ssl.wrap takes a socket of fern.socket (or of
+-- LuaSocket), with what is in its buffer, and gives an object with LuaSec's methods.
+-- As there, nobody is verified unless `verify` says so, and then not whether the
+-- certificate is for the host.
+
+local socket = require "fern.socket"
+local tls = require "fern.tls"
+local openssl = require "fern.tls.openssl"
+local core = require("fern.core").open_ssl()
+
+local ssl = { _VERSION = "1.3.2" }
+
+ssl.config = {
+  algorithms = { ec = true },
+  capabilities = { alpn = true, curves_list = true, ecdh_auto = true },
+  protocols = { any = true, tlsv1 = true, tlsv1_1 = true, tlsv1_2 = true, tlsv1_3 = true },
+}
+
+-- ---- contexts ----
+
+local VERSIONS <const> = { tlsv1 = "TLSv1.0", tlsv1_1 = "TLSv1.1", tlsv1_2 = "TLSv1.2", tlsv1_3 = "TLSv1.3" }
+
+-- What OpenSSL 3 does in any case, or has no more.
+local USUAL <const> = { all = true, no_sslv2 = true, no_sslv3 = true, single_dh_use = true, single_ecdh_use = true }
+
+local function list_of(value)
+  if value == nil or type(value) == "table" then return value or {} end
+  return { value }
+end
+
+local function set_protocol(options, protocol)
+  if protocol == "any" or protocol == "sslv23" then return true end
+  local version = VERSIONS[protocol]
+  if not version then return nil, ("invalid protocol (%s)"):format(tostring(protocol)) end
+  options.min_version, options.max_version = version, version
+  return true
+end
+
+local function set_verify(options, verify)
+  local wanted = {}
+  for _, word in ipairs(list_of(verify)) do
+    if word ~= "none" and word ~= "peer" and word ~= "client_once" and word ~= "fail_if_no_peer_cert" then
+      return nil, ("invalid verify option (%s)"):format(tostring(word))
+    end
+    wanted[word] = true
+  end
+  if not options.server then
+    options.verify = wanted.peer == true
+  elseif wanted.peer then
+    options.verify = wanted.fail_if_no_peer_cert and "require" or "peer"
+  end
+  return true
+end
+
+local function set_options(options, words)
+  local list = {}
+  for _, word in ipairs(list_of(words)) do
+    if type(word) ~= "string" then return nil, ("invalid option (%s)"):format(tostring(word)) end
+    if not USUAL[word] then list[#list + 1] = word end
+  end
+  if #list > 0 then options.options = list end
+  return true
+end
+
+local function set_key(options, cfg)
+  local certificates = list_of(cfg.certificates)
+  if #certificates > 1 then return nil, "only one certificate is supported" end
+  local one = certificates[1] or cfg
+  local password = one.password
+  if password ~= nil and type(password) ~= "function" and type(password) ~= "string" then
+    return nil, "invalid password type"
+  end
+  if type(password) == "function" then password = password() end
+  options.certificate, options.key, options.password = one.certificate, one.key, password
+  return true
+end
+
+local function set_alpn(options, alpn)
+  if alpn == nil then return true end
+  if type(alpn) ~= "table" and (type(alpn) ~= "string" or options.server) then return nil, "invalid ALPN parameter" end
+  options.alpn = list_of(alpn)
+  return true
+end
+
+-- What fern.tls does not do for a cfg that asks for it must not be left out in silence.
+local function check_rest(cfg)
+  for _, name in ipairs { "psk", "dane", "verifyext" } do
+    if cfg[name] then return nil, name .. " is not supported" end
+  end
+  if cfg.dhparam ~= nil and type(cfg.dhparam) ~= "function" then return nil, "invalid DH parameter type" end
+  return true
+end
+
+local function try_all(options, cfg)
+  local steps = {
+    { check_rest, cfg }, { set_protocol, options, cfg.protocol }, { set_key, options, cfg },
+    { set_verify, options, cfg.verify }, { set_options, options, cfg.options }, { set_alpn, options, cfg.alpn },
+  }
+  for _, step in ipairs(steps) do
+    local ok, message = step[1](step[2], step[3])
+    if not ok then return nil, message end
+  end
+  return true
+end
+
+-- newcontext(cfg): what handshakes are made with, or nil, message.
+function ssl.newcontext(cfg)
+  if cfg.mode ~= "client" and cfg.mode ~= "server" then
+    return nil, ("invalid mode (%s)"):format(tostring(cfg.mode))
+  end
+  local options = {
+    cafile = cfg.cafile, capath = cfg.capath, ciphers = cfg.ciphers, ciphersuites = cfg.ciphersuites,
+    depth = cfg.depth, curves = cfg.curveslist or cfg.curve, handshake_timeout = math.huge, sessions = 0,
+    server = cfg.mode == "server" or nil,
+  }
+  local ok, message = try_all(options, cfg)
+  if not ok then return nil, message end
+  if cfg.dhparam then options.dh = cfg.dhparam(false, 2048) end
+  local context
+  context, message = tls.context(options)
+  if not context then return nil, message end
+  return context
+end
+
+-- ---- objects ----
+
+-- Of each: what it is over (below, and from the handshake on TLS), with which context,
+-- and whom it asks for.
+local states = setmetatable({}, { __mode = "k" })
+
+local methods = core.meta.__index
+methods.setfd = nil
+
+-- The stream that the socket is, with what is in its buffer; of LuaSocket's own, with
+-- its descriptor.
+local function take(sock)
+  local lower, message = core.take(sock)
+  if lower ~= false then return lower, message end
+  local other <close> = socket.tcp()
+  other:setfd(sock:getfd())
+  sock:setfd(-1)
+  return core.take(other)
+end
+
+-- wrap(socket, cfg or context): an object, before its handshake; or nil, message.
+function ssl.wrap(sock, cfg)
+  local context = cfg
+  if type(cfg) == "table" then
+    local why
+    context, why = ssl.newcontext(cfg)
+    if not context then return nil, why end
+  end
+  local lower, message = take(sock)
+  if not lower then return nil, message end
+  local self = core.new(lower)
+  states[self] = { below = lower, context = context }
+  return self
+end
+
+-- Seconds that a call may take, or nil.
+local function limit_of(self)
+  local block, total = core.gettimeout(self)
+  if block < 0 then return total >= 0 and total or nil end
+  return total >= 0 and math.min(block, total) or block
+end
+
+-- LuaSec's words for what fern.tls says.
+local function words(self, message, code)
+  if code == "ETIMEDOUT" then return core.gettimeout(self) == 0 and "wantread" or "timeout" end
+  if code == "EPIPE" or code == "ECONNRESET" or code == "EBADF" then return "closed" end
+  if message:find("^the.* certificate.* is refused: ") then return "certificate verify failed" end
+  return message
+end
+
+local function begin(self, state)
+  if state.stream then return state.stream end
+  local stream, message, code = openssl.wrap(state.below, state.context, nil, state.server_name or "", nil, true)
+  if not stream then return nil, message, code end
+  state.stream = stream
+  core.attach(self, stream)
+  return stream
+end
+
+-- Parks. True; or false, message.
+function methods:dohandshake()
+  local state = states[self]
+  if self:getfd() < 0 then return false, "closed" end
+  local stream, message, code = begin(self, state)
+  local ok = stream
+  if stream then ok, message, code = stream:handshake(limit_of(self)) end
+  if not ok then return false, words(self, message, code) end
+  core.shaken(self)
+  return true
+end
+
+-- A client: the name to ask the server for. A server: names and the contexts for them.
+function methods:sni(names, strict)
+  local state = states[self]
+  if type(names) == "string" then
+    state.server_name = names
+    return
+  end
+  if strict then error("strict is not supported", 2) end
+  for name, context in pairs(names) do state.context:add(name, context) end
+end
+
+-- What the stream's method says, once there is a handshake to tell of; else nil.
+local function asking(name)
+  return function(self, ...)
+    local stream = states[self].stream
+    if stream and self:getfd() >= 0 then return stream[name](stream, ...) end
+  end
+end
+
+methods.getalpn = asking "alpn"
+methods.getsniname = asking "sni"
+methods.getpeerverification = asking "verified"
+
+local peer_certificate, version, cipher, export =
+  asking "peer_certificate", asking "version", asking "cipher", asking "export"
+
+function methods:exportkeyingmaterial(label, length, context) return export(self, label, length, context) end
+
+function methods:want() return states[self].stream and "nothing" or "read" end
+
+function methods:info(field)
+  local found = { protocol = version(self), cipher = cipher(self) }
+  if field then return found[field] end
+  return next(found) and found
+end
+
+-- ---- certificates ----
+
+local certificate = {}
+certificate.__index = certificate
+
+-- "CN=a.test, O=fern": an array of { name =, value = }.
+local function parts_of(text)
+  local parts = {}
+  for name, value in text:gmatch("([%w.]+)%s*=%s*([^,]*)") do
+    parts[#parts + 1] = { name = name, value = value }
+  end
+  return parts
+end
+
+function certificate:pem() return self.view.pem end
+function certificate:serial() return self.view.serial end
+function certificate:subject() return parts_of(self.view.subject) end
+function certificate:issuer() return parts_of(self.view.issuer) end
+function certificate:notbefore() return os.date("!%b %d %H:%M:%S %Y GMT", self.view.not_before) end
+function certificate:notafter() return os.date("!%b %d %H:%M:%S %Y GMT", self.view.not_after) end
+
+function certificate:validat(time)
+  return time >= self.view.not_before and time <= self.view.not_after
+end
+
+-- In hexadecimal digits; of SHA-256 only.
+function certificate:digest(algorithm)
+  if algorithm ~= "sha256" then return nil, "only sha256 is supported" end
+  return (self.view.fingerprint:gsub(":", ""):lower())
+end
+
+-- Number `index` of the peer's chain, its own by default.
+function methods:getpeercertificate(index)
+  local view = peer_certificate(self, index)
+  return view and setmetatable({ view = view }, certificate)
+end
+
+function methods:getpeerchain()
+  local chain = {}
+  repeat
+    local one = self:getpeercertificate(#chain + 1)
+    chain[#chain + 1] = one
+  until not one
+  return chain
+end
+
+return ssl

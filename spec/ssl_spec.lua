@@ -1,0 +1,267 @@
+-- SPDX-License-Identifier: MIT
+-- fern.ssl: what LuaSec's users call, over fern.tls; and LuaSec's own ssl.https, unchanged.
+
+local fern = require "fern"
+local nginx = require "spec.support.nginx"
+local script = require "spec.support.script"
+local socket = require "fern.socket"
+local ssl = require "fern.ssl"
+
+fern.patch { "socket", "ssl" }
+
+local SOON <const> = 30     -- seconds: longer than anything here takes
+
+local site
+setup(function() site = nginx.start() end)
+teardown(function() site:stop() end)
+
+local function pem(name) return ("%s/%s"):format(site.dir, name) end
+
+local function client_cfg(more)
+  local cfg = { mode = "client", protocol = "any", verify = "peer", cafile = pem "ca.pem" }
+  for name, value in pairs(more or {}) do cfg[name] = value end
+  return cfg
+end
+
+local function server_cfg(more)
+  local cfg = { mode = "server", protocol = "any", certificate = pem "ours.pem", key = pem "ours.key" }
+  for name, value in pairs(more or {}) do cfg[name] = value end
+  return cfg
+end
+
+local function plain_pair()
+  local server <close> = assert(socket.bind("127.0.0.1", 0))
+  local client = assert(socket.connect("127.0.0.1", (select(2, server:getsockname()))))
+  server:settimeout(SOON)
+  return client, assert(server:accept())
+end
+
+-- Both ends, before the handshake.
+local function wrapped_pair(client_more, server_more)
+  local client, peer = plain_pair()
+  return assert(ssl.wrap(client, client_cfg(client_more))), assert(ssl.wrap(peer, server_cfg(server_more)))
+end
+
+local function pair(client_more, server_more)
+  local client, peer = wrapped_pair(client_more, server_more)
+  local other = fern.spawn(peer.dohandshake, peer)
+  assert(client:dohandshake())
+  assert.is_true(other:wait(SOON))
+  return client, peer
+end
+
+local function finish(...)
+  for _, object in ipairs { ... } do object:close() end
+end
+
+describe("ssl.https", function()
+  local https = require "ssl.https"
+  local ltn12 = require "ltn12"
+
+  it("is LuaSec's own, and fetches thirty pages at once", function()
+    assert.are.equal(ssl, require "ssl")
+    local numbers = {}
+    for i = 1, 30 do numbers[i] = i end
+    local bodies = fern.pool(30):map(function(i)
+      return (assert(https.request(site:url("secure", ("/page/%d.html"):format(i)))))
+    end, numbers)
+    for i = 1, 30 do assert.are.equal(nginx.page(i), bodies[i]) end
+  end)
+
+  it("verifies when it is told to", function()
+    local parts = {}
+    local function get(ca)
+      return https.request { url = site:url("secure", "/page/7.html"), verify = "peer", cafile = pem(ca),
+                             sink = ltn12.sink.table(parts) }
+    end
+    assert.are.same({ 1, 200 }, { table.unpack({ get("ca.pem") }, 1, 2) })
+    assert.are.equal(nginx.page(7), table.concat(parts))
+    assert.are.same({ nil, "certificate verify failed" }, { table.unpack({ get("stranger.pem") }, 1, 2) })
+  end)
+
+  it("is refused, and ended by a deadline", function()
+    assert.are.same({ nil, "connection refused" },
+      { table.unpack({ https.request((site:url("nobody", "/"):gsub("^http:", "https:"))) }, 1, 2) })
+    local silent = assert(socket.bind("127.0.0.1", 0))
+    local url = "https://127.0.0.1:" .. (select(2, silent:getsockname()))
+    assert.are.same({ nil, "timeout", "ETIMEDOUT" }, { fern.timeout(0.05, https.request, url) })
+    silent:close()
+  end)
+end)
+
+describe("an object of ssl", function()
+  it("takes the socket, and what is in its buffer: TLS may begin in the middle", function()
+    local client, peer = plain_pair()
+    local server = fern.spawn(function()
+      fern.sleep(0.05)          -- the hello has come, too
+      local line = peer:receive()
+      local secure = assert(ssl.wrap(peer, server_cfg()))
+      assert.are.equal(-1, peer:getfd())
+      assert(secure:dohandshake())
+      secure:send(line .. " it was\n")
+      return secure
+    end)
+    client:send("STARTTLS\n")
+    local secure = assert(ssl.wrap(client, client_cfg()))
+    assert(secure:dohandshake())
+    assert.are.equal("STARTTLS it was", (secure:receive()))
+    finish(secure, server:wait(SOON))
+  end)
+
+  it("receives and sends as sockets do", function()
+    local client, peer = pair()
+    assert.is_truthy(tostring(client):find("^SSL connection: "))
+    assert.is_true(client:getfd() >= 0)
+    assert.are.same({ 9, nil, nil }, { client:send("one\r\ntwo\n") })
+    assert.are.same({ 4 }, { (client:send("abcdef", 3, 4)) })
+    assert.are.equal("one", (peer:receive()))
+    assert.is_true(peer:dirty())
+    assert.are.equal("pretwo\n", (peer:receive(7, "pre")))
+    assert.are.equal("cd", (peer:receive(2)))
+    peer:settimeout(0)
+    assert.are.same({ nil, "wantread", "" }, { peer:receive() })
+    peer:settimeout(0.02)
+    assert.are.same({ nil, "timeout", "" }, { peer:receive() })
+    peer:settimeout(nil)
+    local text = ("0123456789"):rep(100000)
+    local writer = fern.spawn(client.send, client, text)
+    assert.are.equal(text, (peer:receive(#text)))
+    assert.are.equal(#text, writer:wait(SOON))
+    assert.are.equal(#text + 11, (peer:getstats()))
+    client:send("rest")
+    client:close()
+    assert.are.same({ nil, "closed", "rest" }, { peer:receive() })
+    assert.are.equal(1, peer:close())
+    assert.are.equal(1, peer:close())
+    assert.are.equal(-1, peer:getfd())
+    assert.are.same({ nil, "closed", 0 }, { peer:send("x") })
+  end)
+
+  it("says that it is closed before its handshake", function()
+    local client, peer = wrapped_pair()
+    assert.are.same({ nil, "closed", "" }, { client:receive() })
+    assert.are.same({ nil, "closed", 0 }, { client:send("x") })
+    client:settimeout(0)
+    assert.are.same({ false, "wantread" }, { client:dohandshake() })
+    client:settimeout(0.02)
+    assert.are.same({ false, "timeout" }, { client:dohandshake() })
+    client:settimeout(nil)
+    local other = fern.spawn(peer.dohandshake, peer)
+    assert.is_true(client:dohandshake())
+    other:wait(SOON)
+    finish(client, peer)
+    assert.are.same({ false, "closed" }, { client:dohandshake() })
+  end)
+
+  it("tells what was agreed on, and with whom", function()
+    local client, peer = wrapped_pair({ alpn = { "h9", "h2" } }, { alpn = { "h2" } })
+    client:sni("localhost")
+    local other = fern.spawn(peer.dohandshake, peer)
+    assert(client:dohandshake())
+    other:wait(SOON)
+    assert.are.equal("h2", client:getalpn())
+    assert.are.equal("localhost", peer:getsniname())
+    assert.is_truthy(client:info("protocol"):find("^TLSv1"))
+    assert.are.equal(client:info().cipher, peer:info("cipher"))
+    assert.is_true((client:getpeerverification()))
+    local certificate = client:getpeercertificate()
+    assert.are.same({ name = "CN", value = "ours.test" }, certificate:subject()[1])
+    assert.is_true(certificate:validat(os.time()))
+    assert.is_truthy(certificate:pem():find("BEGIN CERTIFICATE", 1, true))
+    assert.are.equal(client:exportkeyingmaterial("x", 16), peer:exportkeyingmaterial("x", 16))
+    assert.is_nil(peer:getpeercertificate())
+    finish(client, peer)
+  end)
+
+  it("refuses a certificate that nobody it trusts has signed, if it is told to verify", function()
+    local client, peer = wrapped_pair { cafile = pem "stranger.pem" }
+    local other = fern.spawn(peer.dohandshake, peer)
+    assert.are.same({ false, "certificate verify failed" }, { client:dohandshake() })
+    assert.is_false((other:wait(SOON)))
+    finish(client, peer)
+    client, peer = wrapped_pair { cafile = pem "stranger.pem", verify = "none" }
+    other = fern.spawn(peer.dohandshake, peer)
+    assert.is_true(client:dohandshake())
+    assert.is_false((client:getpeerverification()))
+    other:wait(SOON)
+    finish(client, peer)
+  end)
+
+  it("is ended by a close, a kill and a deadline, in its handshake and afterwards", function()
+    local client, peer = wrapped_pair()
+    assert.are.same({ nil, "timeout", "ETIMEDOUT" }, { fern.timeout(0.02, client.dohandshake, client) })
+    local thread = fern.spawn(client.dohandshake, client)
+    fern.sleep(0.01)
+    client:close()
+    assert.are.same({ true, false, "closed" }, { thread:join(SOON) })
+    peer:close()
+    client, peer = pair()
+    thread = fern.spawn(client.receive, client)
+    fern.sleep(0.01)
+    thread:kill()
+    assert.is_true(fern.is_killed(select(2, thread:join(SOON))))
+    thread = fern.spawn(client.receive, client)
+    fern.sleep(0.01)
+    client:close()
+    assert.are.same({ true, nil, "closed", "" }, { thread:join(SOON) })
+    peer:close()
+  end)
+
+  it("may be selected", function()
+    local client, peer = pair()
+    client:settimeout(0)
+    client:receive()            -- what the handshake leaves behind
+    fern.spawn(function()
+      fern.sleep(0.01)
+      peer:send("one\ntwo\n")
+    end)
+    client:settimeout(nil)
+    assert.are.equal(client, socket.select({ client }, nil, SOON)[1])
+    assert.are.equal("one", (client:receive()))
+    assert.are.equal(client, socket.select({ client }, nil, 0)[1])
+    finish(client, peer)
+  end)
+end)
+
+describe("newcontext", function()
+  it("tells what it cannot do", function()
+    local function check(message, more) assert.are.same({ nil, message }, { ssl.newcontext(client_cfg(more)) }) end
+    check("invalid mode (x)", { mode = "x" })
+    check("invalid protocol (x)", { protocol = "x" })
+    check("invalid verify option (x)", { verify = { "peer", "x" } })
+    check("invalid ALPN parameter", { alpn = 5 })
+    check("invalid password type", { password = 5 })
+    check("invalid DH parameter type", { dhparam = "x" })
+    check("psk is not supported", { psk = print })
+    assert.is_nil((ssl.newcontext(client_cfg { cafile = "/no/such/file" })))
+    assert.is_nil((ssl.wrap(socket.tcp(), client_cfg { mode = "x" })))
+  end)
+
+  it("makes what many connections share", function()
+    local context = assert(ssl.newcontext(client_cfg()))
+    for _ = 1, 3 do
+      local client, peer = plain_pair()
+      local other = fern.spawn(function()
+        local secure = assert(ssl.wrap(peer, server_cfg()))
+        assert(secure:dohandshake())
+        return secure
+      end)
+      local secure = assert(ssl.wrap(client, context))
+      assert(secure:dohandshake())
+      finish(secure, other:wait(SOON))
+    end
+  end)
+end)
+
+describe("patch", function()
+  it("changes LuaSec in place when that is loaded", function()
+    local output, code = script.run_text("", [[
+      local fern = require "fern"
+      local ssl = require "ssl"
+      local wrap = ssl.wrap
+      print(fern.patch().ssl, ssl.wrap ~= wrap, ssl.wrap == require("fern.ssl").wrap)
+    ]])
+    assert.are.equal(0, code, output)
+    assert.are.equal("changed\ttrue\ttrue\n", output)
+  end)
+end)
