@@ -75,6 +75,8 @@ local function add_sockets()
    add_object("fern.socket.udp", getmetatable(socket.udp()))
    add_object("fern.socket.unixstream", getmetatable(unix.stream()))
    add_object("fern.socket.unixdgram", getmetatable(unix.dgram()))
+   local connection = require("fern.ssl").wrap(socket.tcp4(), { mode = "client", protocol = "any" })
+   add_object("fern.ssl.connection", getmetatable(connection))
 end
 
 local function look_around()
