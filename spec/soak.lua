@@ -69,7 +69,9 @@ local function connect()
 end
 
 local function expect(what, got, wanted, message)
-  if got ~= wanted then fault("%s: %s instead of %s (%s)", what, tostring(got):sub(1, 40), tostring(wanted):sub(1, 40), tostring(message)) end
+  if got ~= wanted then
+    fault("%s: %s instead of %s (%s)", what, tostring(got):sub(1, 40), tostring(wanted):sub(1, 40), tostring(message))
+  end
   return got == wanted
 end
 
