@@ -3,7 +3,9 @@
    are followed here rather than by libcurl: names of new hosts are then
    looked up on the offload pool as well, a method changes as it should, and
    what proves who the caller is stays with the host that was asked. */
-#include "http_multi.h"
+#include "http_body.h"
+#include "http_client.h"
+#include "http_upload.h"
 
 #include <errno.h>
 #include <netdb.h>
@@ -15,7 +17,7 @@ enum { REDIRECTS = 10 };
 
 struct request {
     const fern_http_options *options;
-    fern_http_multi *multi;
+    fern_http_client *multi;
     fern_http_origin *first;    /* where the caller wanted to go */
     fern_http_hop hop;
     char *next;                 /* where a redirect leads; hop.url from then on */
@@ -55,6 +57,9 @@ static const char *find_fault(const fern_http_options *options)
         if (!is_line(options->headers[i].value))
             return "a header's value is more than one line";
     }
+    for (size_t i = 0; i < options->part_count; i++)
+        if (options->parts[i].type && !is_line(options->parts[i].type))
+            return "a part's type is more than one line";
     return NULL;
 }
 
@@ -64,7 +69,7 @@ static int fail(const struct request *request, int rc, const char *why)
 {
     char *error = request->options->error;
     if (!why || !why[0])
-        why = fern_error_message(rc);
+        why = rc == -EBADF ? "the client is closed" : fern_error_message(rc);
     if (error && request->next)
         snprintf(error, FERN_HTTP_ERROR_SIZE, "redirected to %.300s: %s", request->next, why);
     else if (error)
@@ -83,7 +88,7 @@ static int set_hop(struct request *request, const char *url)
 {
     fern_http_hop *hop = &request->hop;
     fern_http_origin *origin;
-    int rc = fern_http_origins_find(fern_http_multi_origins(request->multi), url, &origin);
+    int rc = fern_http_origins_find(&request->multi->origins, url, &origin);
     if (rc < 0)
         return rc;
     fern_http_origin_unref(hop->origin);
@@ -104,8 +109,11 @@ static int look_up(struct request *request)
     fern_http_hop *hop = &request->hop;
     if (!hop->proxy || hop->proxy[0] || hop->origin->numeric)
         return 0;
-    return fern_http_name_find(hop->origin->host, hop->origin->port, request->deadline,
-                               &hop->name);
+    double begun = fern_now();
+    int rc = fern_http_name_find(hop->origin->host, hop->origin->port, request->deadline,
+                                 &hop->name);
+    hop->lookup = fern_now() - begun;
+    return rc;
 }
 
 /* Parks. */
@@ -122,11 +130,6 @@ static int perform(struct request *request, fern_http_transfer **out)
 }
 
 /* ---- redirects ---- */
-
-static bool is_redirect(int status)
-{
-    return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
-}
 
 /* 301 and 302 turn POST into GET because everybody does so; 303 turns all. */
 static void adapt(fern_http_hop *hop, int status)
@@ -158,30 +161,58 @@ static int follow(struct request *request, int status, const char *target)
     return 0;
 }
 
+/* The rest of the body is for whoever reads it. */
+static int go_on(const struct request *request, fern_http_transfer *transfer)
+{
+    double limit = request->options->body_deadline;
+    int rc = fern_http_body_limit(transfer->answer, limit != 0 ? limit : request->deadline);
+    if (rc == 0)
+        transfer->answer->transfer = transfer;
+    return rc;
+}
+
+/* The answer, or its head, is for the caller. What goes wrong after the head of
+   a streamed one is told to whoever reads on. */
+static int give(const struct request *request, fern_http_transfer *transfer, int status,
+                fern_http_response **out)
+{
+    bool done = transfer->state == FERN_HTTP_DONE;
+    fern_http_answer *answer = transfer->answer;
+    char *url = NULL;
+    curl_easy_getinfo(transfer->easy, CURLINFO_EFFECTIVE_URL, &url);
+    answer->streamed = request->options->stream;
+    int rc = fern_http_answer_finish(answer, status, url ? url : request->hop.url);
+    if (rc == 0 && !done)
+        rc = go_on(request, transfer);
+    if (rc < 0)
+        return rc;
+    answer->complete = done;
+    answer->rc = done ? transfer->rc : 0;
+    if (done)
+        transfer->answer = NULL;
+    *out = &answer->public;
+    return 0;
+}
+
 /* What came of a hop: 0 and *out, an error, or 1 to go on. */
 static int conclude(struct request *request, fern_http_transfer *transfer,
                     fern_http_response **out)
 {
-    if (transfer->rc < 0)
+    if (transfer->rc < 0 && !transfer->answered)
         return fail(request, transfer->rc, transfer->error);
     if (!transfer->answer)
         return fail(request, FERN_EPROTO_HTTP, NULL);
     long status = 0;
-    char *url = NULL, *target = NULL;
+    char *target = NULL;
     curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &status);
     curl_easy_getinfo(transfer->easy, CURLINFO_REDIRECT_URL, &target);
-    if (target && is_redirect((int)status) && request->options->max_redirects >= 0) {
+    if (target && !transfer->answered && request->options->max_redirects >= 0 &&
+        fern_http_transfer_redirects(status)) {
         int rc = follow(request, (int)status, target);
         return rc < 0 ? rc : 1;
     }
-    curl_easy_getinfo(transfer->easy, CURLINFO_EFFECTIVE_URL, &url);
-    int rc = fern_http_answer_finish(transfer->answer, (int)status,
-                                     url ? url : request->hop.url);
-    if (rc < 0)
-        return fail(request, rc, NULL);
-    *out = &transfer->answer->public;
-    transfer->answer = NULL;
-    return 0;
+    int rc = give(request, transfer, (int)status, out);
+    return rc < 0 ? fail(request, rc, NULL) : 0;
 }
 
 /* Parks. */
@@ -194,38 +225,65 @@ static int run(struct request *request, fern_http_response **out)
         if (rc < 0)
             return fail(request, rc, NULL);
         rc = conclude(request, transfer, out);
-        fern_http_multi_release(request->multi, transfer);
+        if (rc < 0 && transfer->state != FERN_HTTP_DONE)
+            fern_http_multi_leave(transfer);
+        else
+            fern_http_multi_release(transfer);
     } while (rc > 0);
     return rc;
+}
+
+static const char *default_method(const fern_http_options *options)
+{
+    return options->body || options->upload || options->part_count ? "POST" : "GET";
+}
+
+/* Parks. */
+static int begin(struct request *request, fern_http_response **out)
+{
+    const fern_http_options *options = request->options;
+    request->hop.options = options;
+    request->hop.proxy = options->proxy;
+    if (!options->proxy && !request->multi->proxied)
+        request->hop.proxy = "";
+    request->hop.method = options->method ? options->method : default_method(options);
+    int rc = set_hop(request, options->url);
+    rc = rc < 0 ? fail_url(request, rc) : run(request, out);
+    fern_http_origin_unref(request->hop.origin);
+    fern_http_origin_unref(request->first);
+    free(request->next);
+    return rc;
+}
+
+/* Nobody sends them any more; those of a streamed answer may still be sent. */
+static void end_uploads(const fern_http_options *options)
+{
+    if (options->upload && !options->upload->transfer)
+        fern_http_upload_over(options->upload);
+    for (size_t i = 0; i < options->part_count; i++) {
+        fern_http_upload *upload = options->parts[i].upload;
+        if (upload && !upload->transfer)
+            fern_http_upload_over(upload);
+    }
 }
 
 int fern_http_request(const fern_http_options *options, double deadline,
                       fern_http_response **out)
 {
-    struct request request = { .options = options, .deadline = deadline };
+    struct request request = {
+        .options = options, .deadline = deadline, .multi = options->client,
+    };
     const char *fault = find_fault(options);
-    if (fault)
-        return fail(&request, -EINVAL, fault);
-    int rc = fern_http_multi_get(&request.multi);
-    if (rc < 0)
-        return fail(&request, rc, NULL);
-    request.hop.options = options;
-    request.hop.proxy = options->proxy;
-    if (!options->proxy && !fern_http_multi_proxied(request.multi))
-        request.hop.proxy = "";
-    request.hop.method = options->method ? options->method : options->body ? "POST" : "GET";
-    rc = set_hop(&request, options->url);
-    rc = rc < 0 ? fail_url(&request, rc) : run(&request, out);
-    fern_http_origin_unref(request.hop.origin);
-    fern_http_origin_unref(request.first);
-    free(request.next);
+    int rc = fault ? -EINVAL : 0;
+    if (rc == 0 && !request.multi)
+        rc = fern_http_client_own(&request.multi);
+    if (rc == 0) {
+        fern_http_client_ref(request.multi);
+        rc = begin(&request, out);
+        fern_http_client_unref(request.multi);
+    } else {
+        fail(&request, rc, fault);
+    }
+    end_uploads(options);
     return rc;
-}
-
-void fern_http_response_free(fern_http_response *response)
-{
-    if (!response)
-        return;
-    fern_http_spare_give(fern_http_multi_spare(),
-                         fern_list_entry(response, fern_http_answer, public));
 }

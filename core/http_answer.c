@@ -16,40 +16,11 @@ enum {
 
 /* ---- buffers ---- */
 
-/* Make room for `more` bytes and a zero; for `expected` in all, if need be. */
-static int reserve(fern_http_buffer *buffer, size_t more, size_t expected)
-{
-    size_t need = buffer->size + more + 1, capacity = buffer->capacity;
-    if (need <= capacity)
-        return 0;
-    capacity += capacity / 2;
-    if (capacity <= expected)
-        capacity = expected + 1;
-    if (capacity < need)
-        capacity = need;
-    char *data = realloc(buffer->data, capacity);
-    if (!data)
-        return -ENOMEM;
-    buffer->data = data;
-    buffer->capacity = capacity;
-    return 0;
-}
-
-/* There is room for it. */
-static void append(fern_http_buffer *buffer, const char *data, size_t size)
-{
-    memcpy(buffer->data + buffer->size, data, size);
-    buffer->size += size;
-    buffer->data[buffer->size] = '\0';
-}
-
 static void empty(fern_http_buffer *buffer)
 {
     buffer->size = 0;
-    if (buffer->capacity <= USUAL)
-        return;
-    free(buffer->data);
-    *buffer = (fern_http_buffer){ 0 };
+    if (buffer->capacity > USUAL)
+        fern_http_buffer_free(buffer);
 }
 
 /* ---- the head ---- */
@@ -74,11 +45,11 @@ static int take_continuation(fern_http_answer *answer, const char *line, size_t 
     trim(&line, &size);
     if (!answer->header_count)
         return 0;
-    int rc = reserve(head, size + 1, 0);
+    int rc = fern_http_buffer_reserve(head, size + 1, 0);
     if (rc < 0)
         return rc;
     head->data[head->size - 1] = ' ';
-    append(head, line, size);
+    fern_http_buffer_append(head, line, size);
     head->size++;
     return 0;
 }
@@ -93,12 +64,12 @@ static int take_header(fern_http_answer *answer, const char *line, size_t size)
     size_t name_size = (size_t)(colon - line), value_size = size - name_size - 1;
     trim(&line, &name_size);
     trim(&value, &value_size);
-    int rc = reserve(head, name_size + value_size + 2, 511);
+    int rc = fern_http_buffer_reserve(head, name_size + value_size + 2, 511);
     if (rc < 0)
         return rc;
-    append(head, line, name_size);
+    fern_http_buffer_append(head, line, name_size);
     head->size++;               /* the zero is part of it */
-    append(head, value, value_size);
+    fern_http_buffer_append(head, value, value_size);
     head->size++;
     answer->header_count++;
     return 0;
@@ -116,7 +87,7 @@ int fern_http_answer_line(fern_http_answer *answer, const char *line, size_t siz
     if (answer->received > FERN_HTTP_HEAD_MAX)
         return FERN_EPROTO_HTTP;
     bool status_line = size > 5 && memcmp(line, "HTTP/", 5) == 0;
-    if (status_line && answer->body.size == 0) {
+    if (status_line && answer->body.size == 0 && !answer->streamed) {
         begin_head(answer);
         return 0;
     }
@@ -138,12 +109,13 @@ int fern_http_answer_line(fern_http_answer *answer, const char *line, size_t siz
 int fern_http_answer_piece(fern_http_answer *answer, const char *data, size_t size,
                            size_t expected, size_t max)
 {
-    if (max && size > max - answer->body.size)
+    if (max && size > max - answer->body_received)
         return -EMSGSIZE;
-    int rc = reserve(&answer->body, size, expected < BELIEVED ? expected : BELIEVED);
+    int rc = fern_http_buffer_reserve(&answer->body, size, expected < BELIEVED ? expected : BELIEVED);
     if (rc < 0)
         return rc;
-    append(&answer->body, data, size);
+    fern_http_buffer_append(&answer->body, data, size);
+    answer->body_received += size;
     return 0;
 }
 
@@ -152,32 +124,30 @@ int fern_http_answer_piece(fern_http_answer *answer, const char *data, size_t si
 int fern_http_answer_finish(fern_http_answer *answer, int status, const char *url)
 {
     size_t url_size = strlen(url);
-    int rc = reserve(&answer->url, url_size, 0);
+    int rc = fern_http_buffer_reserve(&answer->url, url_size, 0);
     if (rc == 0)
-        rc = reserve(&answer->body, 0, 0);
+        rc = fern_http_buffer_reserve(&answer->body, 0, 0);
     if (rc == 0)
-        rc = reserve(&answer->head, 0, 0);
+        rc = fern_http_buffer_reserve(&answer->head, 0, 0);
     if (rc < 0)
         return rc;
-    append(&answer->url, url, url_size);
-    append(&answer->body, "", 0);
+    fern_http_buffer_append(&answer->url, url, url_size);
+    fern_http_buffer_append(&answer->body, "", 0);
     answer->public = (fern_http_response){
         .status = status,
         .url = answer->url.data,
         .head = answer->head.data,
         .head_size = answer->head.size,
         .header_count = answer->header_count,
-        .body = answer->body.data,
-        .body_size = answer->body.size,
+        .body = answer->streamed ? NULL : answer->body.data,
+        .body_size = answer->streamed ? 0 : answer->body.size,
     };
     return 0;
 }
 
-const char *fern_http_response_header(const fern_http_response *response,
-                                      const char *name, size_t index)
+static const char *find_header(const char *text, size_t count, const char *name, size_t index)
 {
-    const char *text = response->head;
-    for (size_t i = 0; i < response->header_count; i++) {
+    for (size_t i = 0; i < count; i++) {
         const char *value = text + strlen(text) + 1;
         if (strcasecmp(text, name) == 0 && index-- == 0)
             return value;
@@ -186,13 +156,24 @@ const char *fern_http_response_header(const fern_http_response *response,
     return NULL;
 }
 
+const char *fern_http_answer_header(const fern_http_answer *answer, const char *name)
+{
+    return find_header(answer->head.data, answer->header_count, name, 0);
+}
+
+const char *fern_http_response_header(const fern_http_response *response,
+                                      const char *name, size_t index)
+{
+    return find_header(response->head, response->header_count, name, index);
+}
+
 /* ---- spare ones ---- */
 
 static void free_answer(fern_http_answer *answer)
 {
-    free(answer->head.data);
-    free(answer->body.data);
-    free(answer->url.data);
+    fern_http_buffer_free(&answer->head);
+    fern_http_buffer_free(&answer->body);
+    fern_http_buffer_free(&answer->url);
     free(answer);
 }
 
@@ -200,7 +181,10 @@ static void free_answer(fern_http_answer *answer)
 static void clear(fern_http_answer *answer)
 {
     begin_head(answer);
-    answer->received = 0;
+    answer->received = answer->body_received = answer->taken = 0;
+    answer->streamed = answer->complete = false;
+    answer->rc = 0;
+    answer->transfer = NULL;
     empty(&answer->head);
     empty(&answer->body);
     empty(&answer->url);

@@ -5,7 +5,11 @@
    transfers that threads have left or brought: so it never looks at memory of
    a caller who is gone. */
 #include "http_multi.h"
+#include "http_body.h"
+#include "http_client.h"
+#include "http_linger.h"
 #include "http_outcome.h"
+#include "http_upload.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -13,26 +17,8 @@
 #include <stdlib.h>
 #include <time.h>
 
-enum {
-    IDLE_MAX = 256,             /* handles kept for the next requests */
-    CONNECTIONS_MAX = 512,      /* kept open for the next requests */
-};
+enum { IDLE_MAX = 256 };        /* handles kept for the next requests */
 
-struct fern_http_multi {
-    CURLM *curl;
-    fern_hub *hub;
-    fern_timer timer;           /* always started: moving it cannot fail */
-    double due;                 /* when libcurl wants a call */
-    fern_list starting, running, stopping, idle;
-    fern_list failing;          /* those that libcurl is to give up */
-    size_t idle_count;
-    fern_http_spare spare;
-    fern_http_origins origins;
-    bool tls;                   /* connections may write by way of OpenSSL */
-    bool proxied;               /* the environment names a proxy */
-};
-
-static const char key;
 static const char NAME[] = "the HTTP client";   /* in debug's texts */
 
 /* ---- SIGPIPE ---- */
@@ -40,7 +26,7 @@ static const char NAME[] = "the HTTP client";   /* in debug's texts */
 /* libcurl's sockets do not raise it, but OpenSSL's writes do. It is held off
    and taken back while libcurl runs, rather than ignored for the process:
    that would be inherited by the programs which it starts. */
-static void hold_sigpipe(const fern_http_multi *multi, sigset_t *old)
+static void hold_sigpipe(const fern_http_client *multi, sigset_t *old)
 {
     sigset_t pipe;
     if (!multi->tls)
@@ -50,7 +36,7 @@ static void hold_sigpipe(const fern_http_multi *multi, sigset_t *old)
     pthread_sigmask(SIG_BLOCK, &pipe, old);
 }
 
-static void release_sigpipe(const fern_http_multi *multi, const sigset_t *old)
+static void release_sigpipe(const fern_http_client *multi, const sigset_t *old)
 {
     static const struct timespec at_once;
     sigset_t pipe;
@@ -64,10 +50,10 @@ static void release_sigpipe(const fern_http_multi *multi, const sigset_t *old)
 
 /* ---- transfers, on the hub's stack ---- */
 
-static void recycle(fern_http_multi *multi, fern_http_transfer *transfer)
+static void recycle(fern_http_client *multi, fern_http_transfer *transfer)
 {
     fern_list_remove(&transfer->node);
-    if (multi->idle_count >= IDLE_MAX || fern_http_outcome_spoils(transfer)) {
+    if (multi->closed || multi->idle_count >= IDLE_MAX || fern_http_outcome_spoils(transfer)) {
         fern_http_transfer_free(transfer);
         return;
     }
@@ -76,27 +62,99 @@ static void recycle(fern_http_multi *multi, fern_http_transfer *transfer)
     multi->idle_count++;
 }
 
-static void done(fern_http_transfer *transfer)
+/* Nobody waits for the end of a transfer whose answer was streamed: whoever
+   reads that is told there. */
+static void hand_over(fern_http_client *multi, fern_http_transfer *transfer)
 {
-    fern_list_remove(&transfer->node);
-    transfer->state = FERN_HTTP_DONE;
-    fern_unpark(transfer->thread, 0);
+    fern_http_answer *answer = transfer->answer;
+    transfer->answer = NULL;
+    fern_http_transfer_timings(transfer, &answer->timings);
+    fern_http_body_end(answer, transfer->rc);
+    recycle(multi, transfer);
 }
 
-static void start(fern_http_multi *multi, fern_http_transfer *transfer)
+static void count(fern_http_statistics *statistics, const fern_http_timings *timings, int rc)
 {
-    transfer->rc = fern_http_transfer_prepare(transfer);
+    statistics->running--;
+    statistics->failed += rc < 0;
+    statistics->received += timings->received;
+    statistics->sent += timings->sent;
+    statistics->reused += rc == 0 && timings->reused;
+}
+
+/* libcurl does not have it, or not any more. */
+static void done(fern_http_client *multi, fern_http_transfer *transfer)
+{
+    fern_http_timings timings;
+    fern_list_remove(&transfer->node);
+    transfer->state = FERN_HTTP_DONE;
+    fern_http_transfer_timings(transfer, &timings);
+    count(&multi->statistics, &timings, transfer->rc);
+    if (transfer->answer)
+        transfer->answer->timings = timings;
+    if (transfer->thread)
+        fern_unpark(transfer->thread, 0);
+    else
+        hand_over(multi, transfer);
+}
+
+/* libcurl has it, and is to let go of it. */
+static void forget(fern_http_client *multi, fern_http_transfer *transfer)
+{
+    transfer->paused = 0;
+    fern_http_linger_end(transfer);
+    curl_multi_remove_handle(multi->curl, transfer->easy);
+}
+
+/* The same, for it is over. */
+static void finish(fern_http_client *multi, fern_http_transfer *transfer)
+{
+    forget(multi, transfer);
+    fern_http_upload_release(transfer);
+    done(multi, transfer);
+}
+
+static void start(fern_http_client *multi, fern_http_transfer *transfer)
+{
+    if (transfer->rc == 0)
+        transfer->rc = fern_http_transfer_prepare(transfer);
     if (transfer->rc == 0 && curl_multi_add_handle(multi->curl, transfer->easy))
         transfer->rc = -ENOMEM;
     if (transfer->rc < 0) {
-        done(transfer);
+        fern_http_outcome_set(transfer, CURLE_ABORTED_BY_CALLBACK);
+        done(multi, transfer);
         return;
     }
     transfer->state = FERN_HTTP_RUNNING;
     fern_list_append(&multi->running, &transfer->node);
 }
 
-static void catch_up(fern_http_multi *multi)
+/* A part of a form remembers that it pauses from when it is asked while there is
+   something else to send; the form pauses only when it is asked again, and only
+   that can be taken back. */
+static void pause_parts(const fern_http_transfer *transfer)
+{
+    if (transfer->mime && transfer->resumes & CURLPAUSE_SEND)
+        curl_easy_pause(transfer->easy, transfer->paused);
+}
+
+/* libcurl may bring what it has held back, or ask for more, at once. One who has
+   lost its connection while it paused begins again, and refuses. */
+static void resume(fern_http_client *multi, fern_http_transfer *transfer)
+{
+    fern_list_append(&multi->running, &transfer->node);
+    fern_http_linger_end(transfer);
+    pause_parts(transfer);
+    transfer->paused &= ~transfer->resumes;
+    transfer->resumes = 0;
+    CURLcode code = curl_easy_pause(transfer->easy, transfer->paused);
+    if (code == CURLE_OK || code == CURLE_BAD_FUNCTION_ARGUMENT)
+        return;
+    fern_http_outcome_set(transfer, code);
+    finish(multi, transfer);
+}
+
+static void catch_up(fern_http_client *multi)
 {
     fern_list *node;
     while ((node = fern_list_take(&multi->stopping))) {
@@ -104,6 +162,8 @@ static void catch_up(fern_http_multi *multi)
         curl_multi_remove_handle(multi->curl, transfer->easy);
         recycle(multi, transfer);
     }
+    while ((node = fern_list_take(&multi->resuming)))
+        resume(multi, fern_list_entry(node, fern_http_transfer, node));
     while ((node = fern_list_take(&multi->starting)))
         start(multi, fern_list_entry(node, fern_http_transfer, node));
 }
@@ -115,31 +175,31 @@ static fern_http_transfer *transfer_of(CURL *easy)
     return (fern_http_transfer *)(void *)transfer;
 }
 
-static void collect(fern_http_multi *multi)
+static void collect(fern_http_client *multi)
 {
     CURLMsg *message;
     fern_list *node;
     int left;
     while ((node = fern_list_take(&multi->failing))) {
         fern_http_transfer *transfer = fern_list_entry(node, fern_http_transfer, node);
-        curl_multi_remove_handle(multi->curl, transfer->easy);
-        transfer->rc = -ENOMEM;
-        done(transfer);
+        if (transfer->rc == 0)
+            transfer->rc = -ENOMEM;
+        fern_http_outcome_set(transfer, CURLE_ABORTED_BY_CALLBACK);
+        finish(multi, transfer);
     }
     while ((message = curl_multi_info_read(multi->curl, &left))) {
         if (message->msg != CURLMSG_DONE)
             continue;
         CURLcode code = message->data.result;   /* `message` dies with remove */
         fern_http_transfer *transfer = transfer_of(message->easy_handle);
-        curl_multi_remove_handle(multi->curl, transfer->easy);
         fern_http_outcome_set(transfer, code);
-        done(transfer);
+        finish(multi, transfer);
     }
 }
 
 /* ---- libcurl and the hub ---- */
 
-static void set_timer(fern_http_multi *multi, double at)
+static void set_timer(fern_http_client *multi, double at)
 {
     if (multi->timer.index && multi->timer.at == at)
         return;
@@ -147,7 +207,7 @@ static void set_timer(fern_http_multi *multi, double at)
 }
 
 /* When libcurl has no memory to watch a socket, it says so, but not whose. */
-static void act_on(fern_http_multi *multi, curl_socket_t fd, int events)
+static void act_on(fern_http_client *multi, curl_socket_t fd, int events)
 {
     int running;
     if (curl_multi_socket_action(multi->curl, fd, events, &running) == CURLM_OUT_OF_MEMORY)
@@ -155,7 +215,7 @@ static void act_on(fern_http_multi *multi, curl_socket_t fd, int events)
 }
 
 /* Let libcurl act on `fd`, or on its timer. */
-static void act(fern_http_multi *multi, curl_socket_t fd, int events)
+static void act(fern_http_client *multi, curl_socket_t fd, int events)
 {
     sigset_t old;
     hold_sigpipe(multi, &old);
@@ -168,14 +228,18 @@ static void act(fern_http_multi *multi, curl_socket_t fd, int events)
     }
     collect(multi);
     release_sigpipe(multi, &old);
-    set_timer(multi, multi->due);
+    bool more = !fern_list_empty(&multi->resuming) || !fern_list_empty(&multi->failing);
+    set_timer(multi, more ? 0 : multi->due);
 }
 
 static void on_timer(fern_timer *timer)
 {
-    fern_http_multi *multi = fern_list_entry(timer, fern_http_multi, timer);
+    fern_http_client *multi = fern_list_entry(timer, fern_http_client, timer);
     set_timer(multi, FERN_NEVER);
-    act(multi, CURL_SOCKET_TIMEOUT, 0);
+    if (multi->closing)
+        fern_http_client_closing(multi);
+    else
+        act(multi, CURL_SOCKET_TIMEOUT, 0);
 }
 
 static void on_ready(int fd, int events, void *arg)
@@ -187,7 +251,7 @@ static void on_ready(int fd, int events, void *arg)
 
 static int on_due(CURLM *curl, long milliseconds, void *arg)
 {
-    fern_http_multi *multi = arg;
+    fern_http_client *multi = arg;
     (void)curl;
     multi->due = milliseconds < 0 ? FERN_NEVER : fern_now() + (double)milliseconds / 1e3;
     return 0;
@@ -195,10 +259,10 @@ static int on_due(CURLM *curl, long milliseconds, void *arg)
 
 /* No memory to watch the socket of `easy`. Told so, libcurl would give up
    all transfers, and all to come. */
-static void give_up(fern_http_multi *multi, CURL *easy)
+static void give_up(fern_http_client *multi, CURL *easy)
 {
     fern_http_transfer *transfer = transfer_of(easy);
-    if (!transfer)
+    if (!transfer || transfer->state != FERN_HTTP_RUNNING)
         return;
     fern_list_remove(&transfer->node);
     fern_list_append(&multi->failing, &transfer->node);
@@ -206,13 +270,16 @@ static void give_up(fern_http_multi *multi, CURL *easy)
 
 static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *socket)
 {
-    fern_http_multi *multi = arg;
+    fern_http_client *multi = arg;
     fern_watch *watch = socket;
     if (fd == CURL_SOCKET_BAD)
         return 0;               /* between two connections; its timer goes on */
+    fern_http_transfer *transfer = transfer_of(easy);
     if (what == CURL_POLL_REMOVE) {
         if (watch)
             fern_watch_close(watch);
+        if (transfer && fern_http_linger_begin(transfer, fd) < 0)
+            give_up(multi, easy);
         return 0;
     }
     int events = (what & CURL_POLL_IN ? FERN_READ : 0) | (what & CURL_POLL_OUT ? FERN_WRITE : 0);
@@ -224,30 +291,35 @@ static int on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *so
         give_up(multi, easy);
         return 0;
     }
-    fern_http_transfer *transfer = transfer_of(easy);
     fern_watch_about(watch, NAME, transfer ? transfer->thread : NULL);
     return 0;
 }
 
 /* ---- on the caller's stack ---- */
 
-static int take(fern_http_multi *multi, fern_http_transfer **out)
+static int take(fern_http_client *multi, fern_http_transfer **out)
 {
     fern_list *node = fern_list_take(&multi->idle);
     if (!node)
-        return fern_http_transfer_new(&multi->spare, out);
+        return fern_http_transfer_new(multi, out);
     multi->idle_count--;
     *out = fern_list_entry(node, fern_http_transfer, node);
     return 0;
 }
 
-/* The caller leaves before it is done. */
-static void leave(fern_http_multi *multi, fern_http_transfer *transfer)
+void fern_http_multi_leave(fern_http_transfer *transfer)
 {
+    fern_http_client *multi = transfer->multi;
+    if (transfer->state != FERN_HTTP_DONE) {
+        multi->statistics.running--;
+        multi->statistics.failed++;
+    }
     if (transfer->state != FERN_HTTP_RUNNING) {
         recycle(multi, transfer);
         return;
     }
+    fern_http_linger_end(transfer);
+    fern_http_upload_release(transfer);
     transfer->state = FERN_HTTP_STOPPING;
     transfer->hop = NULL;
     transfer->thread = NULL;
@@ -256,13 +328,20 @@ static void leave(fern_http_multi *multi, fern_http_transfer *transfer)
     set_timer(multi, 0);
 }
 
-int fern_http_multi_perform(fern_http_multi *multi, const fern_http_hop *hop,
+static bool is_answered(const fern_http_transfer *transfer)
+{
+    return transfer->state == FERN_HTTP_DONE || transfer->answered;
+}
+
+int fern_http_multi_perform(fern_http_client *multi, const fern_http_hop *hop,
                             double deadline, fern_http_transfer **out)
 {
     fern_http_transfer *transfer;
-    int rc = take(multi, &transfer);
+    int rc = multi->closing || multi->closed ? -EBADF : take(multi, &transfer);
     if (rc < 0)
         return rc;
+    multi->statistics.requests++;
+    multi->statistics.running++;
     transfer->hop = hop;
     transfer->thread = fern_current();
     transfer->state = FERN_HTTP_STARTING;
@@ -270,165 +349,156 @@ int fern_http_multi_perform(fern_http_multi *multi, const fern_http_hop *hop,
     multi->tls |= hop->origin->secure || !hop->proxy || hop->proxy[0];
     set_timer(multi, 0);
     fern_hub_hold(multi->hub);
-    while (rc == 0 && transfer->state != FERN_HTTP_DONE)
+    while (rc == 0 && !is_answered(transfer))
         rc = fern_park(hop->url, deadline);
     fern_hub_unhold(multi->hub);
     if (rc < 0)
-        leave(multi, transfer);
+        fern_http_multi_leave(transfer);
     else
         *out = transfer;
     return rc;
 }
 
-void fern_http_multi_release(fern_http_multi *multi, fern_http_transfer *transfer)
+void fern_http_multi_release(fern_http_transfer *transfer)
 {
-    recycle(multi, transfer);
+    if (transfer->state == FERN_HTTP_DONE) {
+        recycle(transfer->multi, transfer);
+        return;
+    }
+    transfer->hop = NULL;
+    transfer->thread = NULL;
 }
 
-bool fern_http_multi_proxied(const fern_http_multi *multi)
+void fern_http_multi_resume(fern_http_transfer *transfer, int directions)
 {
-    return multi->proxied;
+    transfer->resumes |= transfer->paused & directions;
+    if (!transfer->resumes || transfer->state != FERN_HTTP_RUNNING)
+        return;
+    fern_list_remove(&transfer->node);
+    fern_list_append(&transfer->multi->resuming, &transfer->node);
+    set_timer(transfer->multi, 0);
 }
 
-fern_http_origins *fern_http_multi_origins(fern_http_multi *multi)
+void fern_http_multi_fail(fern_http_transfer *transfer, int rc, const char *why)
 {
-    return &multi->origins;
+    transfer->rc = rc;
+    transfer->why = why;
+    if (transfer->state != FERN_HTTP_RUNNING)
+        return;
+    fern_list_remove(&transfer->node);
+    fern_list_append(&transfer->multi->failing, &transfer->node);
+    set_timer(transfer->multi, 0);
+}
+
+void fern_http_multi_connected(fern_http_client *multi)
+{
+    multi->statistics.connections++;
+    multi->statistics.connected++;
+}
+
+void fern_http_multi_disconnected(fern_http_client *multi)
+{
+    multi->statistics.connections--;
 }
 
 /* ---- open and close ---- */
 
-static void stop_all(fern_http_multi *multi, fern_list *transfers, bool added)
+int fern_http_multi_open(fern_http_client *multi)
 {
-    fern_list *node;
-    while ((node = fern_list_take(transfers))) {
-        fern_http_transfer *transfer = fern_list_entry(node, fern_http_transfer, node);
-        if (added)
-            curl_multi_remove_handle(multi->curl, transfer->easy);
-        fern_http_transfer_free(transfer);
-    }
-}
-
-/* As fern_hub_keep calls it, when the hub closes. */
-static void close_multi(void *arg)
-{
-    fern_http_multi *multi = arg;
-    sigset_t old;
-    hold_sigpipe(multi, &old);
-    stop_all(multi, &multi->stopping, true);
-    stop_all(multi, &multi->running, true);
-    stop_all(multi, &multi->starting, false);
-    stop_all(multi, &multi->idle, false);
-    curl_multi_cleanup(multi->curl);
-    release_sigpipe(multi, &old);
-    fern_http_spare_deinit(&multi->spare);
-    fern_http_origins_deinit(&multi->origins);
-    fern_timer_stop(&multi->timer);
-    free(multi);
-}
-
-/* In a forked child: its connections are the parent's, who would hear of any
-   good-bye. The child's next request makes a new one. */
-static void forget_multi(void *arg)
-{
-    static fern_http_multi *volatile left_behind __attribute__((unused));
-    fern_http_multi *multi = arg;
-    left_behind = multi;
-    (void)fern_hub_keep(multi->hub, &key, NULL, NULL);
-}
-
-static void init_curl(void)
-{
-    curl_global_init(CURL_GLOBAL_DEFAULT);
-}
-
-/* "HTTP_PROXY" does not count: the client of a CGI program could set it. */
-static bool names_a_proxy(void)
-{
-    static const char *const variables[] = {
-        "http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", NULL,
-    };
-    for (const char *const *variable = variables; *variable; variable++) {
-        const char *value = getenv(*variable);
-        if (value && value[0])
-            return true;
-    }
-    return false;
-}
-
-static void init_multi(fern_http_multi *multi, fern_hub *hub)
-{
-    multi->hub = hub;
-    multi->proxied = names_a_proxy();
     multi->due = FERN_NEVER;
     multi->timer.fn = on_timer;
     multi->timer.aside = true;
     fern_list_init(&multi->starting);
     fern_list_init(&multi->running);
+    fern_list_init(&multi->resuming);
     fern_list_init(&multi->stopping);
     fern_list_init(&multi->idle);
     fern_list_init(&multi->failing);
+    fern_list_init(&multi->lingering);
     fern_http_spare_init(&multi->spare);
-}
-
-static int open_curl(fern_http_multi *multi)
-{
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, init_curl);
-    multi->curl = curl_multi_init();
-    if (!multi->curl)
-        return -ENOMEM;
+    fern_timer_name(on_timer, NAME);
     curl_multi_setopt(multi->curl, CURLMOPT_SOCKETFUNCTION, on_socket);
     curl_multi_setopt(multi->curl, CURLMOPT_SOCKETDATA, multi);
     curl_multi_setopt(multi->curl, CURLMOPT_TIMERFUNCTION, on_due);
     curl_multi_setopt(multi->curl, CURLMOPT_TIMERDATA, multi);
-    curl_multi_setopt(multi->curl, CURLMOPT_MAXCONNECTS, (long)CONNECTIONS_MAX);
-    return 0;
+    return fern_timer_start(&multi->timer, FERN_NEVER);
 }
 
-static int open_multi(fern_hub *hub, fern_http_multi **out)
+/* Without `wake` those who wait never run again: what they wait for is freed. */
+static void end_one(fern_http_client *multi, fern_http_transfer *transfer, bool wake)
 {
-    fern_http_multi *multi = calloc(1, sizeof *multi);
-    if (!multi)
-        return -ENOMEM;
-    init_multi(multi, hub);
-    fern_timer_name(on_timer, NAME);
-    int rc = open_curl(multi);
-    if (rc < 0)
-        goto free_multi;
-    rc = fern_timer_start(&multi->timer, FERN_NEVER);
-    if (rc < 0)
-        goto cleanup_curl;
-    rc = fern_hub_keep(hub, &key, multi, close_multi);
-    if (rc < 0)
-        goto stop_timer;
-    (void)fern_hub_on_fork(hub, &key, forget_multi);
-    *out = multi;
-    return 0;
+    transfer->rc = -EBADF;
+    fern_http_upload_release(transfer);
+    if (transfer->state == FERN_HTTP_STOPPING || (transfer->thread && !wake))
+        fern_http_transfer_free(transfer);
+    else
+        done(multi, transfer);
+}
 
-stop_timer:
-    fern_timer_stop(&multi->timer);
-cleanup_curl:
+static void end_all(fern_http_client *multi, fern_list *transfers, bool wake)
+{
+    fern_list *node;
+    while ((node = fern_list_take(transfers))) {
+        fern_http_transfer *transfer = fern_list_entry(node, fern_http_transfer, node);
+        if (transfer->state != FERN_HTTP_STARTING)
+            forget(multi, transfer);
+        end_one(multi, transfer, wake);
+    }
+}
+
+static void free_idle(fern_http_client *multi)
+{
+    fern_list *node;
+    while ((node = fern_list_take(&multi->idle)))
+        fern_http_transfer_free(fern_list_entry(node, fern_http_transfer, node));
+}
+
+void fern_http_multi_shut(fern_http_client *multi, bool wake)
+{
+    sigset_t old;
+    hold_sigpipe(multi, &old);
+    multi->closing = multi->closed = true;
+    end_all(multi, &multi->stopping, wake);
+    end_all(multi, &multi->failing, wake);
+    end_all(multi, &multi->resuming, wake);
+    end_all(multi, &multi->running, wake);
+    end_all(multi, &multi->starting, wake);
+    free_idle(multi);
     curl_multi_cleanup(multi->curl);
-free_multi:
+    multi->curl = NULL;
+    release_sigpipe(multi, &old);
+    fern_timer_stop(&multi->timer);
+}
+
+static void forget_all(fern_list *transfers)
+{
+    fern_list *node;
+    while ((node = fern_list_take(transfers))) {
+        fern_http_transfer *transfer = fern_list_entry(node, fern_http_transfer, node);
+        transfer->state = FERN_HTTP_DONE;       /* it is never looked at again */
+        if (transfer->answer && !transfer->thread)
+            fern_http_body_end(transfer->answer, -EBADF);
+    }
+}
+
+void fern_http_multi_forget(fern_http_client *multi)
+{
+    multi->closing = multi->closed = true;
+    forget_all(&multi->running);
+    forget_all(&multi->resuming);
+    forget_all(&multi->failing);
+    multi->refs++;              /* libcurl's handles refer to it */
+}
+
+void fern_http_multi_shut_soon(fern_http_client *multi)
+{
+    multi->closing = true;
+    set_timer(multi, 0);
+}
+
+void fern_http_multi_free(fern_http_client *multi)
+{
+    fern_http_spare_deinit(&multi->spare);
+    fern_http_origins_deinit(&multi->origins);
     free(multi);
-    return rc;
-}
-
-fern_http_spare *fern_http_multi_spare(void)
-{
-    fern_hub *hub = fern_hub_current();
-    fern_http_multi *multi = hub ? fern_hub_kept(hub, &key) : NULL;
-    return multi ? &multi->spare : NULL;
-}
-
-int fern_http_multi_get(fern_http_multi **out)
-{
-    fern_hub *hub = fern_hub_current();
-    if (!hub || !fern_current())
-        return -EDEADLK;
-    int rc = fern_hub_renew(hub);
-    if (rc < 0)
-        return rc;
-    *out = fern_hub_kept(hub, &key);
-    return *out ? 0 : open_multi(hub, out);
 }

@@ -20,7 +20,7 @@ static int system_error(const fern_http_transfer *transfer, int otherwise)
 static int read_error(const fern_http_transfer *transfer)
 {
     const char *error = transfer->error;
-    if (!transfer->hop->origin->secure)
+    if (!transfer->secure)
         return system_error(transfer, FERN_EPROTO_HTTP);
     return strstr(error, "SSL") || strstr(error, "TLS") ? -ECONNRESET : FERN_EPROTO_HTTP;
 }
@@ -76,31 +76,16 @@ static bool says_more(CURLcode code)
            code != CURLE_COULDNT_RESOLVE_HOST && code != CURLE_OUT_OF_MEMORY;
 }
 
-static const char too_much[] = "too many headers";
-
-/* What we say where we have made libcurl stop. */
-static const char *our_word(int rc)
-{
-    switch (rc) {
-    case FERN_EPROTO_HTTP:
-        return too_much;
-    case -EMSGSIZE:
-        return "the body is longer than max_body";
-    default:
-        return "";
-    }
-}
-
 void fern_http_outcome_set(fern_http_transfer *transfer, CURLcode code)
 {
     char *error = transfer->error;
     if (code && transfer->rc < 0) {
-        snprintf(error, sizeof transfer->error, "%s", our_word(transfer->rc));
+        snprintf(error, sizeof transfer->error, "%s", transfer->why ? transfer->why : "");
         return;
     }
     transfer->rc = from_curl(transfer, code);
     if (code == CURLE_OUT_OF_MEMORY && transfer->rc == FERN_EPROTO_HTTP)
-        snprintf(error, sizeof transfer->error, "%s", too_much);
+        snprintf(error, sizeof transfer->error, "too many headers");
     else if (!says_more(code))
         error[0] = '\0';
     else if (code == CURLE_URL_MALFORMAT)

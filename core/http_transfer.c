@@ -4,6 +4,11 @@
    slip into the next. Only after one usual request the next usual one finds
    everything set but its URL. */
 #include "http_transfer.h"
+#include "http_body.h"
+#include "http_jar.h"
+#include "http_linger.h"
+#include "http_multi.h"
+#include "http_send.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -11,8 +16,30 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 /* ---- what libcurl tells us ---- */
+
+bool fern_http_transfer_redirects(long status)
+{
+    return status == 301 || status == 302 || status == 303 || status == 307 || status == 308;
+}
+
+/* The head is whole: is it for the caller? Not an interim one, nor a redirect;
+   nor a 417, after which libcurl asks again without expecting anything. */
+static void judge_head(fern_http_transfer *transfer)
+{
+    long status = 0;
+    curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &status);
+    if (transfer->follows && fern_http_transfer_redirects(status)) {
+        const char *where = fern_http_answer_header(transfer->answer, "Location");
+        transfer->discards = where && where[0];
+    }
+    if (!transfer->streams || transfer->discards || status < 200 || status == 417)
+        return;
+    transfer->answered = transfer->answer->streamed = true;
+    fern_unpark(transfer->thread, 0);
+}
 
 /* As late as this: of hundreds of requests that wait for an answer at once,
    few are getting one, and those use the same warm buffers. */
@@ -22,15 +49,28 @@ static int take_line(fern_http_transfer *transfer, const char *data, size_t size
         transfer->answer = fern_http_spare_take(transfer->spare);
     if (!transfer->answer)
         return -ENOMEM;
-    return fern_http_answer_line(transfer->answer, data, size);
+    bool had_head = transfer->answer->head_ended;
+    int rc = fern_http_answer_line(transfer->answer, data, size);
+    if (rc == 0 && !had_head && transfer->answer->head_ended)
+        judge_head(transfer);
+    return rc;
+}
+
+static bool give_up_if(fern_http_transfer *transfer, int rc)
+{
+    if (rc < 0)
+        transfer->rc = rc;
+    return rc < 0;
 }
 
 static size_t on_line(char *data, size_t one, size_t size, void *arg)
 {
     fern_http_transfer *transfer = arg;
     (void)one;
-    transfer->rc = take_line(transfer, data, size);
-    return transfer->rc < 0 ? 0 : size;
+    int rc = take_line(transfer, data, size);
+    if (rc == FERN_EPROTO_HTTP)
+        transfer->why = "too many headers";
+    return give_up_if(transfer, rc) ? 0 : size;
 }
 
 static size_t expected_size(CURL *easy)
@@ -40,14 +80,28 @@ static size_t expected_size(CURL *easy)
     return length > 0 ? (size_t)length : 0;
 }
 
+/* As fern_http_body_piece. */
+static int take_piece(fern_http_transfer *transfer, const char *data, size_t size)
+{
+    fern_http_answer *answer = transfer->answer;
+    if (transfer->answered)
+        return fern_http_body_piece(answer, data, size, transfer->max_body);
+    size_t expected = answer->body.size ? 0 : expected_size(transfer->easy);
+    return fern_http_answer_piece(answer, data, size, expected, transfer->max_body);
+}
+
 static size_t on_piece(char *data, size_t one, size_t size, void *arg)
 {
     fern_http_transfer *transfer = arg;
     (void)one;
-    size_t expected = transfer->answer->body.size ? 0 : expected_size(transfer->easy);
-    transfer->rc = fern_http_answer_piece(transfer->answer, data, size, expected,
-                                          transfer->hop->options->max_body);
-    return transfer->rc < 0 ? 0 : size;
+    int rc = transfer->discards ? 0 : take_piece(transfer, data, size);
+    if (rc > 0) {
+        transfer->paused |= CURLPAUSE_RECV;
+        return CURL_WRITEFUNC_PAUSE;
+    }
+    if (rc == -EMSGSIZE)
+        transfer->why = "the body is longer than max_body";
+    return give_up_if(transfer, rc) ? 0 : size;
 }
 
 /* Sockets of our own making: they do not leak into programs that are started
@@ -58,7 +112,17 @@ static curl_socket_t on_open(void *arg, curlsocktype purpose, struct curl_sockad
     (void)purpose;
     int fd = socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
     transfer->open_errno = fd < 0 ? errno : 0;
+    if (fd >= 0)
+        fern_http_multi_connected(transfer->multi);
     return fd < 0 ? CURL_SOCKET_BAD : fd;
+}
+
+/* A connection, and so what it was given, outlives the transfer that made it. */
+static int on_close(void *multi, curl_socket_t fd)
+{
+    fern_http_linger_closed(multi, fd);
+    fern_http_multi_disconnected(multi);
+    return close(fd);
 }
 
 /* ---- options ---- */
@@ -86,6 +150,8 @@ static CURLcode set_constants(fern_http_transfer *transfer)
     code |= curl_easy_setopt(easy, CURLOPT_WRITEDATA, transfer);
     code |= curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, on_open);
     code |= curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, transfer);
+    code |= curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, on_close);
+    code |= curl_easy_setopt(easy, CURLOPT_CLOSESOCKETDATA, transfer->multi);
     code |= curl_easy_setopt(easy, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
     code |= curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
     code |= curl_easy_setopt(easy, CURLOPT_ACCEPT_ENCODING, "");
@@ -103,116 +169,15 @@ static CURLcode set_constants(fern_http_transfer *transfer)
     return code;
 }
 
-static bool has_body(const fern_http_hop *hop)
-{
-    return hop->options->body && !hop->bodyless;
-}
-
-/* Some methods announce a body of no bytes where they have none. */
-static bool wants_body(const char *method)
-{
-    return strcmp(method, "POST") == 0 || strcmp(method, "PUT") == 0 ||
-           strcmp(method, "PATCH") == 0;
-}
-
-static CURLcode set_method(CURL *easy, const fern_http_hop *hop)
-{
-    CURLcode code = CURLE_OK;
-    bool body = has_body(hop), head = strcmp(hop->method, "HEAD") == 0;
-    code |= curl_easy_setopt(easy, CURLOPT_HTTPGET, 1L);
-    if (head) {
-        code |= curl_easy_setopt(easy, CURLOPT_NOBODY, 1L);
-    } else if (body || wants_body(hop->method)) {
-        curl_off_t size = body ? (curl_off_t)hop->options->body_size : 0;
-        code |= curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, size);
-        code |= curl_easy_setopt(easy, CURLOPT_POSTFIELDS, body ? hop->options->body : "");
-    }
-    bool known = head || strcmp(hop->method, body ? "POST" : "GET") == 0;
-    return code | curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, known ? NULL : hop->method);
-}
-
-static bool is_one_of(const char *name, const char *const *names)
-{
-    for (; *names; names++)
-        if (strcasecmp(name, *names) == 0)
-            return true;
-    return false;
-}
-
-/* The length is ours to count; what describes a body goes where the body
-   goes; what proves who the caller is goes to whom the caller named. */
-static bool goes_out(const fern_http_hop *hop, const char *name)
-{
-    static const char *const secrets[] = { "Authorization", "Cookie", NULL };
-    if (strcasecmp(name, "Content-Length") == 0)
-        return false;
-    if (hop->bodyless && strncasecmp(name, "Content-", 8) == 0)
-        return false;
-    return !hop->foreign || !is_one_of(name, secrets);
-}
-
-static int append_line(struct curl_slist **list, const char *line)
-{
-    struct curl_slist *longer = curl_slist_append(*list, line);
-    if (!longer)
-        return -ENOMEM;
-    *list = longer;
-    return 0;
-}
-
-/* libcurl reads "Name:" as "send no such header" and "Name;" as an empty one. */
-static int append_header(struct curl_slist **list, const fern_http_header *header)
-{
-    const char *between = header->value[0] ? ": " : ";";
-    size_t size = strlen(header->name) + strlen(between) + strlen(header->value) + 1;
-    char *line = malloc(size);
-    if (!line)
-        return -ENOMEM;
-    snprintf(line, size, "%s%s%s", header->name, between, header->value);
-    int rc = append_line(list, line);
-    free(line);
-    return rc;
-}
-
-/* What libcurl would add to a body of its own accord: a type that is a
-   guess, and a question that costs a second where it is not understood. */
-static int make_headers(const fern_http_hop *hop, struct curl_slist **list)
-{
-    static const char *const content_type[] = { "Content-Type", NULL };
-    static const char *const expect[] = { "Expect", NULL };
-    const fern_http_options *options = hop->options;
-    bool typed = false, expects = false;
-    int rc = 0;
-    for (size_t i = 0; rc == 0 && i < options->header_count; i++) {
-        const fern_http_header *header = &options->headers[i];
-        if (!goes_out(hop, header->name))
-            continue;
-        typed |= is_one_of(header->name, content_type);
-        expects |= is_one_of(header->name, expect);
-        rc = append_header(list, header);
-    }
-    if (rc == 0 && !typed)
-        rc = append_line(list, "Content-Type:");
-    if (rc == 0 && !expects)
-        rc = append_line(list, "Expect:");
-    return rc;
-}
-
-static int set_headers(fern_http_transfer *transfer, const fern_http_hop *hop)
-{
-    int rc = 0;
-    if (hop->options->header_count || has_body(hop) || wants_body(hop->method))
-        rc = make_headers(hop, &transfer->headers);
-    if (rc == 0 && curl_easy_setopt(transfer->easy, CURLOPT_HTTPHEADER, transfer->headers))
-        rc = -ENOMEM;
-    return rc;
-}
-
 /* Without TLS nothing but 1.1 may be asked for: else libcurl would also use a
-   connection on which another request, which wanted 2, speaks that. */
+   connection on which another request, which wanted 2, speaks that. A body that
+   comes in pieces comes by 1.1 as well: on a connection that is shared libcurl
+   would hold up to 32 MiB of it while its reader waits; and one that is sent in
+   pieces would not hear that the server wants no more of it. */
 static long version_number(const fern_http_hop *hop)
 {
     bool secure = hop->origin->secure;
+    bool multiplexes = secure && !hop->options->stream && !fern_http_send_in_pieces(hop);
     switch (hop->options->version) {
     case FERN_HTTP_1_0:
         return CURL_HTTP_VERSION_1_0;
@@ -223,7 +188,7 @@ static long version_number(const fern_http_hop *hop)
     case FERN_HTTP_AUTO:
         break;
     }
-    return secure ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1;
+    return multiplexes ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1;
 }
 
 /* A libcurl without HTTP/2 refuses the option; that matters only to those
@@ -272,6 +237,16 @@ static CURLcode set_route(fern_http_transfer *transfer, const fern_http_hop *hop
     return code | curl_easy_setopt(easy, CURLOPT_PASSWORD, hop->password);
 }
 
+/* A file of no name: that is how libcurl is told to use cookies at all. */
+static CURLcode set_jar(fern_http_transfer *transfer, fern_http_jar *jar)
+{
+    if (!jar)
+        return CURLE_OK;
+    transfer->jar = fern_http_jar_ref(jar);
+    CURLcode code = curl_easy_setopt(transfer->easy, CURLOPT_SHARE, jar->share);
+    return code | curl_easy_setopt(transfer->easy, CURLOPT_COOKIEFILE, "");
+}
+
 enum { UNUSUAL, USUAL, USUAL_SECURE };
 
 /* A page that is fetched with no option but its URL: all such hops, with TLS
@@ -282,20 +257,22 @@ static int kind_of(const fern_http_hop *hop)
     bool addressed = !hop->name && hop->proxy && !hop->proxy[0];
     bool named = hop->user || hop->password;
     bool trusting = options->insecure || options->cafile;
-    bool sends = options->header_count || has_body(hop) || strcmp(hop->method, "GET") != 0;
-    if (!addressed || named || trusting || sends || options->version != FERN_HTTP_AUTO)
+    bool sends = options->header_count || fern_http_send_has_body(hop) ||
+                 strcmp(hop->method, "GET") != 0;
+    bool differs = options->jar || options->stream || options->version != FERN_HTTP_AUTO;
+    if (!addressed || named || trusting || sends || differs)
         return UNUSUAL;
     return hop->origin->secure ? USUAL_SECURE : USUAL;
 }
 
 static int set_all(fern_http_transfer *transfer, const fern_http_hop *hop)
 {
-    CURLcode code = set_method(transfer->easy, hop);
-    code |= set_trust(transfer, hop->options);
+    CURLcode code = set_trust(transfer, hop->options);
     code |= set_route(transfer, hop);
+    code |= set_jar(transfer, hop->options->jar);
     if (code)
         return -ENOMEM;         /* all else is known to be right */
-    int rc = set_headers(transfer, hop);
+    int rc = fern_http_send_prepare(transfer, hop);
     return rc < 0 ? rc : set_version(transfer->easy, hop);
 }
 
@@ -303,6 +280,11 @@ int fern_http_transfer_prepare(fern_http_transfer *transfer)
 {
     const fern_http_hop *hop = transfer->hop;
     int kind = kind_of(hop);
+    transfer->secure = hop->origin->secure;
+    transfer->streams = hop->options->stream;
+    transfer->follows = hop->options->max_redirects >= 0;
+    transfer->max_body = hop->options->max_body;
+    transfer->lookup = hop->lookup;
     if (curl_easy_setopt(transfer->easy, CURLOPT_URL, hop->url))
         return -ENOMEM;
     if (kind != UNUSUAL && kind == transfer->usual)
@@ -312,15 +294,53 @@ int fern_http_transfer_prepare(fern_http_transfer *transfer)
     return rc;
 }
 
+/* ---- what has come of it ---- */
+
+/* One of libcurl's times, in microseconds since it was given the request; it is 0
+   for what did not happen, and small where nothing had to be waited for. */
+static double time_of(const fern_http_transfer *transfer, CURLINFO what)
+{
+    curl_off_t microseconds = 0;
+    curl_easy_getinfo(transfer->easy, what, &microseconds);
+    return microseconds ? transfer->lookup + (double)microseconds * 1e-6 : 0;
+}
+
+static uint64_t size_of(const fern_http_transfer *transfer, CURLINFO what)
+{
+    curl_off_t size = 0;
+    curl_easy_getinfo(transfer->easy, what, &size);
+    return (uint64_t)size;
+}
+
+void fern_http_transfer_timings(const fern_http_transfer *transfer, fern_http_timings *out)
+{
+    long connects = 0;
+    double lookup = time_of(transfer, CURLINFO_NAMELOOKUP_TIME_T);
+    curl_easy_getinfo(transfer->easy, CURLINFO_NUM_CONNECTS, &connects);
+    *out = (fern_http_timings){
+        .lookup = lookup > 0 ? lookup : transfer->lookup,
+        .connect = time_of(transfer, CURLINFO_CONNECT_TIME_T),
+        .tls = time_of(transfer, CURLINFO_APPCONNECT_TIME_T),
+        .first_byte = time_of(transfer, CURLINFO_STARTTRANSFER_TIME_T),
+        .total = time_of(transfer, CURLINFO_TOTAL_TIME_T),
+        .received = size_of(transfer, CURLINFO_SIZE_DOWNLOAD_T),
+        .sent = size_of(transfer, CURLINFO_SIZE_UPLOAD_T),
+        .reused = connects == 0,
+    };
+}
+
 /* ---- new, clear, free ---- */
 
-int fern_http_transfer_new(fern_http_spare *spare, fern_http_transfer **out)
+int fern_http_transfer_new(fern_http_client *multi, fern_http_transfer **out)
 {
     fern_http_transfer *transfer = calloc(1, sizeof *transfer);
     if (!transfer)
         return -ENOMEM;
     fern_list_init(&transfer->node);
-    transfer->spare = spare;
+    fern_list_init(&transfer->uploads);
+    fern_list_init(&transfer->linger_node);
+    transfer->multi = multi;
+    transfer->spare = &multi->spare;
     transfer->easy = curl_easy_init();
     if (!transfer->easy || set_constants(transfer)) {
         fern_http_transfer_free(transfer);
@@ -330,16 +350,30 @@ int fern_http_transfer_new(fern_http_spare *spare, fern_http_transfer **out)
     return 0;
 }
 
+static void leave_jar(fern_http_transfer *transfer)
+{
+    if (!transfer->jar)
+        return;
+    curl_easy_setopt(transfer->easy, CURLOPT_COOKIEFILE, NULL);
+    curl_easy_setopt(transfer->easy, CURLOPT_SHARE, NULL);
+    fern_http_jar_unref(transfer->jar);
+    transfer->jar = NULL;
+}
+
 void fern_http_transfer_clear(fern_http_transfer *transfer)
 {
     fern_http_spare_give(transfer->spare, transfer->answer);
-    curl_slist_free_all(transfer->headers);
+    fern_http_send_clear(transfer);
+    leave_jar(transfer);
     fern_http_name_unref(transfer->name);
     transfer->answer = NULL;
-    transfer->headers = NULL;
     transfer->name = NULL;
     transfer->hop = NULL;
     transfer->thread = NULL;
+    transfer->why = NULL;
+    fern_http_linger_end(transfer);
+    transfer->discards = transfer->answered = false;
+    transfer->paused = transfer->resumes = 0;
     transfer->rc = transfer->open_errno = 0;
     transfer->error[0] = '\0';
     transfer->state = FERN_HTTP_IDLE;

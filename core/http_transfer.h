@@ -4,7 +4,7 @@
 #ifndef FERN_HTTP_TRANSFER_H
 #define FERN_HTTP_TRANSFER_H
 
-#include "fern.h"
+#include "fern_http.h"
 #include "http_answer.h"
 #include "http_names.h"
 #include "http_url.h"
@@ -22,6 +22,7 @@ typedef struct fern_http_hop {
     bool foreign;               /* it goes elsewhere than the caller asked */
     const char *user, *password;
     fern_http_name *name;       /* NULL: libcurl knows, or finds out */
+    double lookup;              /* seconds that finding it has taken */
     const char *proxy;          /* its URL, "": none; NULL: see the environment */
 } fern_http_hop;
 
@@ -36,22 +37,38 @@ typedef enum fern_http_state {
 typedef struct fern_http_transfer {
     fern_list node;
     fern_http_state state;
+    fern_http_client *multi;
     CURL *easy;
     fern_thread *thread;        /* the caller, while it waits */
-    const fern_http_hop *hop;
+    const fern_http_hop *hop;   /* the same */
     struct curl_slist *headers;
     struct curl_slist resolve;
     fern_http_name *name;       /* a reference: `resolve` points into it */
+    fern_http_jar *jar;         /* a reference */
+    curl_mime *mime;
+    fern_list uploads;          /* that it sends */
     bool own_cafile;            /* the handle has been told of one */
     int usual;                  /* the handle is set for such a hop: see prepare */
     fern_http_spare *spare;     /* where answers come from and go to */
     fern_http_answer *answer;   /* NULL until its first line has come */
+    bool streams;               /* the caller wants the answer at its head */
+    bool secure;                /* it asks by TLS */
+    bool follows;               /* a redirect is not for the caller */
+    bool discards;              /* and this is one: nobody wants its body */
+    bool answered;              /* the caller has got the head */
+    int paused, resumes;        /* CURLPAUSE_*: what waits for us; what is to go on */
+    fern_watch *linger;         /* see http_linger */
+    fern_list linger_node;
+    int linger_fd;
+    size_t max_body;
+    double lookup;
     int rc;                     /* why we stopped it; when done, its outcome */
+    const char *why;            /* the same in words, or NULL; static */
     int open_errno;             /* of the last socket that could not be made */
     char error[CURL_ERROR_SIZE];
 } fern_http_transfer;
 
-int fern_http_transfer_new(fern_http_spare *spare, fern_http_transfer **out);
+int fern_http_transfer_new(fern_http_client *multi, fern_http_transfer **out);
 void fern_http_transfer_free(fern_http_transfer *transfer);
 
 /* Get the handle ready to send transfer->hop. Returns 0 or an error. */
@@ -59,5 +76,10 @@ int fern_http_transfer_prepare(fern_http_transfer *transfer);
 
 /* Forget what belongs to the last request. Libcurl must not have it. */
 void fern_http_transfer_clear(fern_http_transfer *transfer);
+
+void fern_http_transfer_timings(const fern_http_transfer *transfer, fern_http_timings *out);
+
+/* Does an answer with this status send the asker elsewhere? */
+bool fern_http_transfer_redirects(long status);
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
    http_url: see the header. */
 #include "http_url.h"
+#include "fern_http.h"
 
 #include <arpa/inet.h>
 #include <curl/curl.h>
@@ -173,4 +174,25 @@ void fern_http_origins_deinit(fern_http_origins *origins)
 {
     for (size_t i = 0; i < FERN_HTTP_ORIGINS; i++)
         fern_http_origin_unref(origins->recent[i]);
+}
+
+/* ---- one URL seen from another ---- */
+
+int fern_http_join(const char *base, const char *url, char **out)
+{
+    CURLU *parsed = curl_url();
+    char *joined = NULL;
+    if (!parsed)
+        return -ENOMEM;
+    int rc = base ? from_curl(curl_url_set(parsed, CURLUPART_URL, base, 0)) : 0;
+    if (rc == 0)
+        rc = from_curl(curl_url_set(parsed, CURLUPART_URL, url, 0));
+    if (rc == 0)
+        rc = from_curl(curl_url_get(parsed, CURLUPART_URL, &joined, 0));
+    curl_url_cleanup(parsed);
+    if (rc < 0)
+        return rc;
+    *out = strdup(joined);
+    curl_free(joined);
+    return *out ? 0 : -ENOMEM;
 }

@@ -88,7 +88,7 @@ local function look_around()
       if type(module) == "table" then add_module("fern." .. name, module) end
    end
    for name, meta in pairs(debug.getregistry()) do add_object(name, meta) end
-   add_object("fern.http.response", require "fern.http.core".response)
+   for name, methods in pairs(require "fern.http"._objects) do add_methods(name, methods) end
    add_sockets()
    local nobody = { accept = print, close = print }
    add_object("fern.net.server", getmetatable(require "fern.net".server(nobody, print)))

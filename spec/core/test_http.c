@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
    http from C: a server in a green thread, asked by others in the same hub,
    in several hubs, and on the host program's loop. */
+#include "fern_http.h"
 #include "fern_net.h"
 #include "test.h"
 

@@ -5,6 +5,7 @@
    own allocations are not among them. */
 #define _GNU_SOURCE
 #include "failing.h"
+#include "fern_http.h"
 #include "fern_net.h"
 #include "test.h"
 

@@ -116,6 +116,7 @@ http {
     location /zipped/ { alias www/; gzip on; }
     location /chunked/ { alias www/; sub_filter "no such text" ""; sub_filter_types *; }
     location = /status { stub_status; }
+    location /put/ { dav_methods PUT; client_max_body_size 0; }
     location /locked/ { alias www/page/; auth_basic "a page"; auth_basic_user_file users; }
     location = /locked { return 302 /locked/3.html; }
   }
@@ -131,6 +132,7 @@ http {
     location / { }
     location = /protocol { return 200 "$server_protocol"; }
     location = /connection { return 200 "$connection"; }
+    location /put/ { dav_methods PUT; client_max_body_size 0; }
     location = /moved/down { return 302 http://127.0.0.1:@plain@/page/7.html; }
   }
   server {
@@ -188,6 +190,7 @@ function nginx.start()
     dir = pipe:read("l") .. "/" .. dir
   end
   must("rm -rf %s", dir)
+  dir = ("%s/%d"):format(dir, math.random(1000000000))  -- who has read ca.pem may keep it
   make_pages(dir)
   make_certificates(dir)
   write_file(dir .. "/users", "anna:{PLAIN}secret\n")

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT
+   http_client: see fern_http.h. */
+#ifndef FERN_HTTP_CLIENT_H
+#define FERN_HTTP_CLIENT_H
+
+#include "http_multi.h"
+
+/* The current hub's own, made at the first call and kept until the hub closes.
+   Returns 0, -EDEADLK without a hub, or -ENOMEM. */
+int fern_http_client_own(fern_http_client **out);
+
+/* Where answers may go to be used again: the current hub's own client, or NULL. */
+fern_http_spare *fern_http_client_spare(void);
+
+void fern_http_client_ref(fern_http_client *client);
+
+/* On the hub's stack: it closes now. */
+void fern_http_client_closing(fern_http_client *client);
+
+#endif
