@@ -476,13 +476,17 @@ static void forget_all(fern_list *transfers)
     while ((node = fern_list_take(transfers))) {
         fern_http_transfer *transfer = fern_list_entry(node, fern_http_transfer, node);
         transfer->state = FERN_HTTP_DONE;       /* it is never looked at again */
-        if (transfer->answer && !transfer->thread)
-            fern_http_body_end(transfer->answer, -EBADF);
+        if (!transfer->answer || transfer->thread)
+            continue;
+        transfer->answer->reader = NULL;        /* not in this process */
+        fern_http_body_end(transfer->answer, -EBADF);
     }
 }
 
 void fern_http_multi_forget(fern_http_client *multi)
 {
+    static fern_http_client *volatile left_behind __attribute__((unused));
+    left_behind = multi;
     multi->closing = multi->closed = true;
     forget_all(&multi->running);
     forget_all(&multi->resuming);
