@@ -123,6 +123,12 @@ describe("a body in pieces", function()
     assert.are.equal("", assert(post(peer.url, function() end, { body_size = 0 })).body)
   end)
 
+  it("without a length is not for HTTP/1.0", function()
+    local peer <close> = echo()
+    assert.is_nil(post(peer.url, pieces("abcdef", 2), { http_version = "1.0" }))
+    assert.are.equal("abcdef", assert(post(peer.url, pieces("abcdef", 2), { http_version = "1.0", body_size = 6 })).body)
+  end)
+
   it("that is not as long as was told is a failure", function()
     local peer <close> = echo()
     for _, size in ipairs { 5, 7, 100000, 0 } do
@@ -282,6 +288,9 @@ describe("a server", function()
     local body = hanging()
     check_failure("ECONNREFUSED", "refused", post(site:url("nobody", "/"), body.body))
     check_failure("EAI_NONAME", "", post("http://host.invalid/", body.body, { timeout = 5 }))
+    for _, url in ipairs { "x", "http://a\0b/", "http://a b/" } do
+      check_failure("EINVAL", "not a valid URL", post(url, body.body))
+    end
     assert.is_true(not body.begun or body.left)
   end)
 

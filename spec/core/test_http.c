@@ -311,6 +311,147 @@ TEST(four_os_threads_fetch_side_by_side)
         pthread_join(threads[i], NULL);
 }
 
+/* ---- bodies in pieces ---- */
+
+static const char part[] = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello";
+
+static fern_http_response *open_stream(const char *url, double deadline)
+{
+    fern_http_options options = { .url = url, .proxy = "", .stream = true };
+    fern_http_response *response = NULL;
+    CHECK_EQUAL(fern_http_request(&options, deadline, &response), 0);
+    CHECK_EQUAL(response->status, 200);
+    CHECK(!response->body);
+    return response;
+}
+
+TEST(a_streamed_body_is_read_to_its_end)
+{
+    fern_hub *hub = open_hub();
+    struct site site = { 0 };
+    fern_thread *server = open_site(&site, hello);
+    fern_http_response *response = open_stream(site.url, FERN_NEVER);
+    fern_http_timings timings;
+    char bytes[8] = "";
+    CHECK_EQUAL(fern_http_response_read(response, bytes, 2, FERN_NEVER), 2);
+    CHECK_EQUAL(fern_http_response_read(response, bytes + 2, 6, FERN_NEVER), 3);
+    CHECK_STRING(bytes, "hello");
+    CHECK_EQUAL(fern_http_response_read(response, bytes, 8, FERN_NEVER), 0);
+    CHECK_EQUAL(fern_http_response_read(response, bytes, 8, 0), 0);
+    CHECK_STRING(fern_http_response_header(response, "x-one", 0), "1");
+    fern_http_response_timings(response, &timings);
+    CHECK_EQUAL(timings.received, 5);
+    fern_http_response_free(response);
+    close_site(&site, server);
+    fern_hub_close(hub, FERN_NEVER);
+}
+
+TEST(a_streamed_body_that_stalls_meets_each_deadline)
+{
+    fern_hub *hub = open_hub();
+    struct site site = { .stalls = true };
+    fern_thread *server = open_site(&site, part);
+    fern_http_response *response = open_stream(site.url, fern_now() + 0.05);
+    char bytes[16];
+    CHECK_EQUAL(fern_http_response_read(response, bytes, 16, FERN_NEVER), 5);
+    CHECK_EQUAL(fern_http_response_read(response, bytes, 16, fern_now() + 0.001), -ETIMEDOUT);
+    CHECK_EQUAL(fern_http_response_read(response, bytes, 16, FERN_NEVER), -ETIMEDOUT);
+    CHECK_EQUAL(fern_http_response_read(response, bytes, 16, FERN_NEVER), -ETIMEDOUT);
+    CHECK(!fern_thread_interrupted());
+    fern_http_response_free(response);
+    close_site(&site, server);
+    fern_hub_close(hub, FERN_NEVER);
+}
+
+static int read_on(void *arg)
+{
+    char bytes[16];
+    ssize_t got;
+    do
+        got = fern_http_response_read(arg, bytes, sizeof bytes, FERN_NEVER);
+    while (got > 0);
+    return (int)got;
+}
+
+TEST(a_streamed_body_is_stopped_under_its_reader)
+{
+    fern_hub *hub = open_hub();
+    struct site site = { .stalls = true };
+    fern_thread *server = open_site(&site, part), *reader;
+    fern_spawn_options quiet = { .quiet = true };
+    fern_http_response *response = open_stream(site.url, FERN_NEVER);
+    CHECK_EQUAL(fern_spawn(read_on, response, &quiet, &reader), 0);
+    fern_sleep(fern_now() + 0.005);
+    fern_http_response_stop(response);
+    CHECK_EQUAL(join(reader), -EBADF);
+    fern_http_response_free(response);
+    close_site(&site, server);
+    fern_hub_close(hub, FERN_NEVER);
+}
+
+TEST(a_streamed_response_outlives_its_hub)
+{
+    fern_hub *hub = open_hub();
+    struct site site = { .stalls = true };
+    fern_thread *server = open_site(&site, part);
+    fern_http_response *response = open_stream(site.url, FERN_NEVER);
+    close_site(&site, server);
+    fern_hub_close(hub, FERN_NEVER);
+    CHECK_EQUAL(response->status, 200);
+    fern_http_response_free(response);
+}
+
+static int feed_for_ever(void *upload)
+{
+    int rc = fern_http_upload_begin(upload);
+    if (rc == 0)
+        rc = fern_sleep(FERN_NEVER);
+    fern_http_upload_end(upload, rc);
+    return rc;
+}
+
+TEST(an_upload_ends_with_its_request)
+{
+    fern_hub *hub = open_hub();
+    struct site site = { .stalls = true };
+    fern_thread *server = open_site(&site, ""), *feeder;
+    fern_spawn_options quiet = { .quiet = true };
+    fern_http_upload *upload;
+    fern_http_response *response = NULL;
+    CHECK_EQUAL(fern_http_upload_new(-1, &upload), 0);
+    CHECK_EQUAL(fern_spawn(feed_for_ever, upload, &quiet, &feeder), 0);
+    fern_http_options options = { .url = site.url, .proxy = "", .upload = upload };
+    CHECK_EQUAL(fern_http_request(&options, fern_now() + 0.02, &response), -ETIMEDOUT);
+    CHECK_EQUAL(join(feeder), -ECANCELED);
+    CHECK_EQUAL(fern_http_upload_begin(upload), -EPIPE);
+    CHECK_EQUAL(fern_http_upload_write(upload, "x", 1, FERN_NEVER), -EPIPE);
+    fern_http_upload_unref(upload);
+    close_site(&site, server);
+    fern_hub_close(hub, FERN_NEVER);
+}
+
+TEST(a_client_outlives_its_hub)
+{
+    fern_hub *hub = open_hub();
+    fern_http_client_options limits = { .max_connections = 1 };
+    fern_http_client *client;
+    fern_http_statistics found;
+    struct site site = { 0 };
+    fern_thread *server = open_site(&site, hello);
+    CHECK_EQUAL(fern_http_client_new(&limits, &client), 0);
+    fern_http_options options = { .url = site.url, .proxy = "", .client = client };
+    fern_http_response *response = NULL;
+    CHECK_EQUAL(fern_http_request(&options, FERN_NEVER, &response), 0);
+    fern_http_response_free(response);
+    close_site(&site, server);
+    fern_hub_close(hub, FERN_NEVER);
+    fern_http_client_inspect(client, &found);
+    CHECK_EQUAL(found.requests, 1);
+    CHECK_EQUAL(found.connections, 0);
+    fern_http_client_close(client);
+    fern_http_client_unref(client);
+}
+
 /* ---- on the host's loop ---- */
 
 static int ask_and_stop(void *arg)

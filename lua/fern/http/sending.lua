@@ -96,15 +96,22 @@ local function run(self)
   end
 end
 
+-- Whatever became of the request, nobody feeds it any more.
+local leaving = { __close = function(pair)
+  if not pair[1].detached then pair[2]:kill() end
+end }
+
 -- Sends a request, with what is to be fed to it.
 function feed:send(url, plain)
   if #self.uploads == 0 then return core.request(url, plain) end
   local feeder = fern.spawn(run, self)
+  local _ <close> = setmetatable({ self, feeder }, leaving)
   local response, message, code = core.request(url, plain)
   if response and plain.stream then
     self.detached = true                -- it may go on; nobody asks for its error
     return response
   end
+  feeder:kill()
   feeder:join()
   if response then return response end
   if self.raised then error(self.raised[1], 0) end
