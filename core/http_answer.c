@@ -14,8 +14,6 @@ enum {
     SPARE = 4 * 1024 * 1024,    /* bytes of them, in all */
 };
 
-/* ---- buffers ---- */
-
 static void empty(fern_http_buffer *buffer)
 {
     buffer->size = 0;

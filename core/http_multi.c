@@ -372,7 +372,7 @@ void fern_http_multi_release(fern_http_transfer *transfer)
 void fern_http_multi_resume(fern_http_transfer *transfer, int directions)
 {
     transfer->resumes |= transfer->paused & directions;
-    if (!transfer->resumes || transfer->state != FERN_HTTP_RUNNING)
+    if (!transfer->resumes || transfer->state != FERN_HTTP_RUNNING || transfer->rc < 0)
         return;
     fern_list_remove(&transfer->node);
     fern_list_append(&transfer->multi->resuming, &transfer->node);

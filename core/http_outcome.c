@@ -53,6 +53,7 @@ static int from_curl(const fern_http_transfer *transfer, CURLcode code)
     case CURLE_SEND_ERROR:
     case CURLE_GOT_NOTHING:
     case CURLE_PARTIAL_FILE:
+    case CURLE_SEND_FAIL_REWIND:    /* a kept connection, after much of an upload */
         return -ECONNRESET;
     case CURLE_SSL_CONNECT_ERROR:
     case CURLE_PEER_FAILED_VERIFICATION:

@@ -214,6 +214,8 @@ int fern_http_send_prepare(fern_http_transfer *transfer, const fern_http_hop *ho
 
 void fern_http_send_clear(fern_http_transfer *transfer)
 {
+    if (transfer->streams)
+        curl_easy_setopt(transfer->easy, CURLOPT_POSTFIELDS, NULL);     /* the copy */
     curl_slist_free_all(transfer->headers);
     transfer->headers = NULL;
     if (transfer->mime)

@@ -53,7 +53,7 @@ static void append_line(const char *line, void *arg)
         lines->short_of_memory = true;
         return;
     }
-    memcpy(text + lines->size, line, size);
+    memcpy(text + lines->size, line, size + 1);
     text[lines->size + size] = '\n';
     lines->text = text;
     lines->size += size + 1;
