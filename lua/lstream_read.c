@@ -158,6 +158,7 @@ static int read_numeral(lua_State *L, const lstream *self, double deadline)
 
 static void check_format(lua_State *L, int arg, struct request *request)
 {
+    request->count = 0;
     if (lua_type(L, arg) == LUA_TNUMBER) {
         request->format = 'c';
         request->count = lfern_size(L, arg, 0);
