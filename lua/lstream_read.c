@@ -275,7 +275,7 @@ int lstream_read_some(lua_State *L)
     size_t max = lfern_size(L, 2, SIZE_MAX);
     luaL_argcheck(L, max > 0, 2, "a count of 1 or more expected");
     double deadline = lstream_deadline(L, 3, self);
-    fern_bytes bytes;
+    fern_bytes bytes = { "", 0 };
     bool plain = lstream_enter(L, __builtin_frame_address(0));
     int rc = self->stream ? fern_stream_some(self->stream, max, deadline, &bytes)
                           : lstream_refuse();
@@ -320,7 +320,7 @@ int lstream_read_until(lua_State *L)
     luaL_argcheck(L, size > 0, 2, "a delimiter of one byte or more expected");
     struct until until;
     check_until(L, self, &until);
-    fern_bytes bytes;
+    fern_bytes bytes = { "", 0 };
     bool plain = lstream_enter(L, __builtin_frame_address(0));
     int rc = self->stream ? fern_stream_until(self->stream, delimiter, size, until.max,
                                               until.deadline, &bytes)
