@@ -274,7 +274,7 @@ int fern_http_request(const fern_http_options *options, double deadline,
         .options = options, .deadline = deadline, .multi = options->client,
     };
     const char *fault = find_fault(options);
-    int rc = fault ? -EINVAL : 0;
+    int rc = fault ? -EINVAL : fern_http_client_check();
     if (rc == 0 && !request.multi)
         rc = fern_http_client_own(&request.multi);
     if (rc == 0) {

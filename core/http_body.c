@@ -128,8 +128,11 @@ ssize_t fern_http_response_read(fern_http_response *response, void *buffer, size
                                 double deadline)
 {
     fern_http_answer *answer = answer_of(response);
+    int rc = fern_http_client_check();
+    if (rc < 0)
+        return rc;
     do {
-        int rc = settle(answer, deadline);
+        rc = settle(answer, deadline);
         if (rc < 0)
             return rc;
     } while (!held(answer) && !answer->complete);

@@ -115,7 +115,7 @@ free_client:
     return rc;
 }
 
-static int check_hub(void)
+int fern_http_client_check(void)
 {
     fern_hub *hub = fern_hub_current();
     return hub && fern_current() ? fern_hub_renew(hub) : -EDEADLK;
@@ -123,7 +123,7 @@ static int check_hub(void)
 
 int fern_http_client_new(const fern_http_client_options *options, fern_http_client **out)
 {
-    int rc = check_hub();
+    int rc = fern_http_client_check();
     if (rc == 0)
         rc = open_client(options, NULL, out);
     if (rc == 0)
@@ -148,9 +148,6 @@ fern_http_spare *fern_http_client_spare(void)
 int fern_http_client_own(fern_http_client **out)
 {
     static const fern_http_client_options usual;
-    int rc = check_hub();
-    if (rc < 0)
-        return rc;
     *out = find_own();
     return *out ? 0 : open_client(&usual, &own, out);
 }

@@ -5,8 +5,12 @@
 
 #include "http_multi.h"
 
+/* May the caller park? Also makes the hub of a forked child its own, which lets go
+   of the parent's clients. Returns 0, -EDEADLK, or what fern_hub_renew does. */
+int fern_http_client_check(void);
+
 /* The current hub's own, made at the first call and kept until the hub closes.
-   Returns 0, -EDEADLK without a hub, or -ENOMEM. */
+   Returns 0 or -ENOMEM. */
 int fern_http_client_own(fern_http_client **out);
 
 /* Where answers may go to be used again: the current hub's own client, or NULL. */

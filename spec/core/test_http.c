@@ -401,6 +401,32 @@ TEST(a_streamed_response_outlives_its_hub)
     fern_http_response_free(response);
 }
 
+/* Whoever reads it there must not take what the parent waits for. */
+static void read_in_a_forked_child(void *response)
+{
+    char bytes[16];
+    CHECK_EQUAL(fern_http_response_read(response, bytes, sizeof bytes, FERN_NEVER), -EBADF);
+    fern_http_response_free(response);
+}
+
+TEST(a_streamed_body_is_not_a_forked_childs)
+{
+    fern_hub *hub = open_hub();
+    struct site site = { .stalls = true };
+    struct test_child child;
+    fern_thread *server = open_site(&site, part);
+    fern_http_response *response = open_stream(site.url, FERN_NEVER);
+    char bytes[16];
+    CHECK_EQUAL(fern_http_response_read(response, bytes, 3, FERN_NEVER), 3);
+    CHECK_EQUAL(fern_http_response_read(response, bytes, 2, FERN_NEVER), 2);
+    test_in_child(read_in_a_forked_child, response, &child);
+    CHECK(WIFEXITED(child.status) && WEXITSTATUS(child.status) == 0);
+    CHECK_EQUAL(fern_http_response_read(response, bytes, 5, fern_now() + 0.01), -ETIMEDOUT);
+    fern_http_response_free(response);
+    close_site(&site, server);
+    fern_hub_close(hub, FERN_NEVER);
+}
+
 static int feed_for_ever(void *upload)
 {
     int rc = fern_http_upload_begin(upload);
