@@ -110,15 +110,14 @@ static void on_end(int fd, int events, void *arg)
     look_after(arg);
 }
 
-static void on_child(void *arg)
+/* SIGCHLD does not say whose. */
+static void look_after_all(void *arg)
 {
     struct processes *all = arg;
     fern_list *node = all->running.next, *next;
     for (; node != &all->running; node = next) {
         next = node->next;
-        fern_process *process = fern_list_entry(node, fern_process, node);
-        if (!process->watch)
-            look_after(process);
+        look_after(fern_list_entry(node, fern_process, node));
     }
 }
 
@@ -128,7 +127,7 @@ static void close_all(void *arg)
 {
     struct processes *all = arg;
     fern_list *node;
-    on_child(all);
+    look_after_all(all);
     if (all->child)
         fern_signal_close(all->child);
     while ((node = fern_list_take(&all->running))) {
@@ -185,7 +184,7 @@ static int get_all(struct processes **out)
 
 static int watch_signal(struct processes *all)
 {
-    return all->child ? 0 : fern_signal_call(SIGCHLD, on_child, all, &all->child);
+    return all->child ? 0 : fern_signal_call(SIGCHLD, look_after_all, all, &all->child);
 }
 
 /* By the pidfd, or else by SIGCHLD, which may have come already. */
@@ -430,13 +429,16 @@ int fern_process_kill(fern_process *process, int number)
 
 int fern_process_terminate(fern_process *process, double grace, double deadline, int *code)
 {
-    (void)fern_process_kill(process, SIGTERM);
     double first = grace < deadline ? grace : deadline;
+    process->refs++;            /* it may be freed meanwhile */
+    (void)fern_process_kill(process, SIGTERM);
     int rc = fern_process_wait(process, first, code);
-    if (rc != -ETIMEDOUT || fern_thread_interrupted() || first == deadline)
-        return rc;
-    (void)fern_process_kill(process, SIGKILL);
-    return fern_process_wait(process, deadline, code);
+    if (rc == -ETIMEDOUT && !fern_thread_interrupted() && first < deadline) {
+        (void)fern_process_kill(process, SIGKILL);
+        rc = fern_process_wait(process, deadline, code);
+    }
+    unref(process);
+    return rc;
 }
 
 /* ---- the rest ---- */

@@ -49,7 +49,7 @@ describe("a process", function()
   end)
 
   it("may be waited for among other things", function()
-    local slow <close> = sh "sleep 60"
+    local slow <close> = sh "exec sleep 60"
     local fast <close> = sh "exit 0"
     local done, pending = fern.wait({ slow, fast }, { count = 1 })
     assert.are.same({ fast }, done)
@@ -111,12 +111,12 @@ describe("a process", function()
   end)
 
   it("is told of signals by name and number, and what there is no such thing", function()
-    local p <close> = sh "sleep 60"
+    local p <close> = sh "exec sleep 60"
     assert.is_true(p:kill("USR1"))
     assert.are.same({ nil, "killed by SIGUSR1", "SIGUSR1" }, { p:wait() })
     assert.are.same({ nil, "no such process", "ESRCH" }, { p:kill() })
     assert.has_error(function() p:kill("NONE") end)
-    local p2 <close> = sh "sleep 60"
+    local p2 <close> = sh "exec sleep 60"
     assert.has_error(function() p2:kill(1000) end)
     assert.is_true(p2:kill(0))
     assert.is_true(p2:kill(9))
@@ -147,7 +147,7 @@ describe("a process", function()
   it("is killed and reaped when its block is left, by an error or a kill too", function()
     local pid
     local thread = fern.spawn(function()
-      local p <close> = sh "sleep 60"
+      local p <close> = sh "exec sleep 60"
       pid = p.pid
       fern.sleep(1e9)
     end)
@@ -172,7 +172,7 @@ describe("a process", function()
   end)
 
   it("gives a closed one's callers an error, and those who wait", function()
-    local p = sh "sleep 60"
+    local p = sh "exec sleep 60"
     local waiter = fern.spawn(p.wait, p, 0.05)
     fern.sleep(0)
     p:kill()
@@ -298,7 +298,7 @@ describe("communicate", function()
     thread:kill()
     thread:join()
     assert.is_true(no_children())
-    assert.is_nil((fern.timeout(0.01, process.shell, "sleep 60")))
+    assert.is_nil((fern.timeout(0.01, process.shell, "exec sleep 60")))
     assert.is_true(no_children())
   end)
 
@@ -336,7 +336,7 @@ describe("fork", function()
   end)
 
   it("knows nothing of its parent's processes", function()
-    local sleeper <close> = sh "sleep 60"
+    local sleeper <close> = sh "exec sleep 60"
     local p <close> = assert(process.fork(function()
       local lost = select(3, sleeper:wait()) == "ECHILD"
       sleeper:kill()

@@ -220,7 +220,7 @@ local function run(options, level)
   end
   check_number(options.timeout, "option 'timeout'", level + 1)
   check_number(options.max, "option 'max'", level + 1)
-  local all = setmetatable({}, { __index = options })
+  local all = {}
   for name, value in pairs(options) do all[name] = value end
   all.stdin = options.stdin or options.input and "pipe"
   all.stdout, all.stderr = options.stdout or "pipe", options.stderr or "pipe"

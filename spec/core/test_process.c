@@ -140,10 +140,46 @@ TEST(nobody_elses_children_are_looked_at)
     close_hub();
 }
 
+TEST(the_hubs_end_reaps_what_has_ended_and_leaves_what_runs)
+{
+    int code = 0, status;
+    siginfo_t info;
+    open_hub();
+    fern_process *ended = spawn("exit 3"), *runs = spawn("exec sleep 60");
+    pid_t pid = fern_process_pid(runs);
+    CHECK_EQUAL(waitid(P_PID, (id_t)fern_process_pid(ended), &info, WEXITED | WNOWAIT), 0);
+    close_hub();
+    CHECK_EQUAL(fern_process_poll(ended, &code), 0);
+    CHECK_EQUAL(code, 3);
+    CHECK_EQUAL(fern_process_poll(runs, &code), -ECHILD);
+    fern_process_free(ended);
+    fern_process_free(runs);
+    CHECK_EQUAL(kill(pid, SIGKILL), 0);
+    CHECK_EQUAL(waitpid(pid, &status, 0), pid);
+}
+
+static int free_soon(void *process)
+{
+    (void)fern_sleep(fern_now() + 0.002);
+    fern_process_free(process);
+    return 0;
+}
+
+TEST(may_be_freed_while_somebody_waits_for_its_end)
+{
+    int code = 0;
+    open_hub();
+    fern_process *process = spawn("trap '' TERM; while :; do sleep 0.01; done");
+    CHECK_EQUAL(fern_spawn(free_soon, process, NULL, NULL), 0);
+    CHECK_EQUAL(fern_process_terminate(process, fern_now() + 0.02, FERN_NEVER, &code), 0);
+    CHECK(code == -SIGKILL || code == -SIGTERM);
+    close_hub();
+}
+
 TEST(may_be_waited_for_among_others)
 {
     open_hub();
-    fern_process *slow = spawn("sleep 60"), *fast = spawn("exit 0");
+    fern_process *slow = spawn("exec sleep 60"), *fast = spawn("exit 0");
     fern_source sources[] = { fern_process_source(slow), fern_process_source(fast) };
     fern_select *select;
     size_t index = 9;
@@ -250,7 +286,7 @@ TEST(terminate_kills_what_ignores_it)
     CHECK_EQUAL(fern_process_terminate(process, fern_now() + 0.02, FERN_NEVER, &code), 0);
     CHECK_EQUAL(code, -SIGKILL);
     fern_process_free(process);
-    process = spawn("sleep 60");
+    process = spawn("exec sleep 60");
     CHECK_EQUAL(fern_process_terminate(process, FERN_NEVER, FERN_NEVER, &code), 0);
     CHECK_EQUAL(code, -SIGTERM);
     fern_process_free(process);
@@ -338,7 +374,7 @@ TEST(forks_a_child_with_a_hub_of_its_own)
     return;                     /* it does not follow what forks beside a fiber */
 #endif
     open_hub();
-    fern_process *process = NULL, *sleeper = spawn("sleep 60");
+    fern_process *process = NULL, *sleeper = spawn("exec sleep 60");
     int rc = fern_process_fork(&process);
     if (rc == 0) {
         int code, lost = fern_process_wait(sleeper, FERN_NEVER, &code);
@@ -384,7 +420,7 @@ static void run_without_pidfds(void *arg)
     open_hub();
     forbid_pidfds();
     CHECK_EQUAL(run("exit 3"), 3);
-    fern_process *slow = spawn("sleep 60");
+    fern_process *slow = spawn("exec sleep 60");
     CHECK_EQUAL(run("kill -KILL $$"), -SIGKILL);
     CHECK_EQUAL(fern_process_kill(slow, SIGTERM), 0);
     CHECK_EQUAL(wait_for(slow), -SIGTERM);
