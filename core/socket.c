@@ -26,6 +26,13 @@ int fern_socket_own(int fd, fern_io **out)
     return rc;
 }
 
+int fern_socket_listen(int fd, int backlog)
+{
+    if (backlog <= 0 || backlog > SOMAXCONN)
+        backlog = SOMAXCONN;
+    return listen(fd, backlog) < 0 ? -errno : 0;
+}
+
 int fern_socket_bind_interface(int fd, const char *interface)
 {
     if (!interface)

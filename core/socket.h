@@ -15,6 +15,10 @@ int fern_socket_set_all(int fd, const fern_socket_setting *settings, size_t coun
 /* By that network interface only, unless it is NULL. Returns 0 or -errno. */
 int fern_socket_bind_interface(int fd, const char *interface);
 
+/* Let `backlog` connections wait, or as many as may be: see fern_listen_options.
+   Returns 0 or -errno. */
+int fern_socket_listen(int fd, int backlog);
+
 /* An io that owns `fd`; or an error, and `fd` is closed. */
 int fern_socket_own(int fd, fern_io **out);
 

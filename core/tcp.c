@@ -44,11 +44,6 @@ bool fern_tcp_is_local(int rc)
 
 /* ---- listen ---- */
 
-static int backlog_of(const fern_listen_options *options)
-{
-    return options->backlog > 0 && options->backlog < SOMAXCONN ? options->backlog : SOMAXCONN;
-}
-
 static int bind_to(int fd, const struct addrinfo *address, const fern_listen_options *options)
 {
     set(fd, SOL_SOCKET, SO_REUSEADDR, 1);
@@ -59,9 +54,9 @@ static int bind_to(int fd, const struct addrinfo *address, const fern_listen_opt
         rc = fern_socket_bind_interface(fd, options->interface);
     if (rc < 0)
         return rc;
-    if (bind(fd, address->ai_addr, address->ai_addrlen) < 0 || listen(fd, backlog_of(options)) < 0)
+    if (bind(fd, address->ai_addr, address->ai_addrlen) < 0)
         return -errno;
-    return 0;
+    return fern_socket_listen(fd, options->backlog);
 }
 
 static int listen_on(const struct addrinfo *address, const fern_listen_options *options,

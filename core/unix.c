@@ -116,10 +116,9 @@ static int bind_to(int fd, const char *path, const fern_listen_options *options)
 /* The file is there but lets nobody in before listen: time to set its mode. */
 static int start(int fd, const char *path, const fern_listen_options *options)
 {
-    int backlog = options->backlog > 0 && options->backlog < SOMAXCONN ? options->backlog : SOMAXCONN;
     if (path[0] != '@' && options->mode && chmod(path, (mode_t)options->mode) < 0)
         return -errno;
-    return listen(fd, backlog) < 0 ? -errno : 0;
+    return fern_socket_listen(fd, options->backlog);
 }
 
 static int open_at(int fd, const char *path, const fern_listen_options *options, fern_io **out)
