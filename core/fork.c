@@ -46,8 +46,9 @@ static void detach(fern_hub *hub, fern_thread *thread)
 
 static void detach_all(fern_hub *hub, const fern_thread *survivor)
 {
-    for (fern_list *node = hub->threads.next; node != &hub->threads; node = node->next) {
+    for (fern_list *node = hub->threads.next, *next; node != &hub->threads; node = next) {
         fern_thread *thread = fern_list_entry(node, fern_thread, all);
+        next = node->next;
         if (thread != survivor)
             detach(hub, thread);
     }

@@ -112,7 +112,8 @@ static char folder[64], path[128], other[128];
 
 static void begin(void)
 {
-    stuck = nothing_in_memory = false;
+    stuck = false;
+    nothing_in_memory = false;
     inside = passed = 0;
     strcpy(folder, "/tmp/fern-fs-XXXXXX");
     if (!mkdtemp(folder))
