@@ -100,6 +100,49 @@ describe("patch", function()
     ]])
   end)
 
+  it("makes os.execute and io.popen wait in their threads, when it is asked to", function()
+    check("io: changed, os: changed\nio: done before\ntrue\texit\t3\nx\n", TELL .. [[
+      local fern = require "fern"
+      tell(fern.patch { "os", "io" })
+      tell(fern.patch { "io" })
+      local order = {}
+      local threads = {}
+      for i = 1, 5 do
+        threads[i] = fern.spawn(os.execute, "sleep 0.2")
+      end
+      local start = fern.now()
+      for i = 1, 5 do threads[i]:wait() end
+      print(fern.now() - start < 0.9, select(2, os.execute("exit 3")))
+      local pipe <close> = io.popen("echo x")
+      print(pipe:read())
+    ]])
+  end)
+
+  it("reads from standard input while the others run", function()
+    local text = [[
+      local fern = require "fern"
+      fern.patch { "io" }
+      local ran = 0
+      fern.spawn(function() while true do ran = ran + 1 fern.sleep(0.01) end end)
+      print(io.read(), ran > 5)
+      print(io.read("n", "l", 2))
+      print(io.stdin:read("L") == "cd\n", io.type(io.stdin), io.input() == io.stdin)
+      for line in io.lines() do io.write(line, ";") end
+      print(io.read(), io.read("a"))
+      local name = os.tmpname()
+      local file <close> = io.open(name, "w+")
+      file:write("from a file\n")
+      file:seek("set")
+      io.input(file)
+      print(io.read(), io.input() == file)
+      io.input(io.stdin)
+      print(io.read())
+      os.remove(name)
+    ]]
+    local lines = "first\ttrue\n42\t rest\tab\ntrue\tfile\ttrue\nx;y;nil\t\nfrom a file\ttrue\nnil\n"
+    check(lines, text, "(sleep 0.2; printf 'first\\n42 rest\\nabcd\\nx\\ny\\n') | ")
+  end)
+
   it("raises for what it does not know, at the caller's line", function()
     check("bad argument #1 to 'patch' (there is no 'sockets' to patch)\n"
       .. "bad argument #1 to 'patch' (table of names expected, got string)\n", [[

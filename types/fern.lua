@@ -35,8 +35,8 @@ function fern.current() end
 ---@return number
 function fern.now() end
 
----Put what parks a thread in the place of what blocks the process: "socket", "ssl" (the
----default: what there is of these). Tells what was done with each module.
+---Put what parks a thread in the place of what blocks the process: "socket" and "ssl" (the
+---default: what there is of these), "os" and "io". Tells what was done with each module.
 ---@param names? string[]
 ---@return table<string, string>
 function fern.patch(names) end

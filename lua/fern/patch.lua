@@ -28,6 +28,15 @@ local groups = {
   },
 }
 
+-- Lua's own, only when asked for: functions that are put into the table.
+local functions = {
+  os = { { from = "fern.process", fields = { "execute" } } },
+  io = {
+    { from = "fern.process", fields = { "popen" } },
+    { from = "fern.stdin", fields = { "stdin", "read", "lines", "input", "type" } },
+  },
+}
+
 local done = setmetatable({}, { __mode = "k" })     -- a module, or a loader, that is patched
 
 local function exists(name)
@@ -78,12 +87,20 @@ local function patch_group(group, did)
   end
 end
 
+local function patch_functions(name, did)
+  local library = _G[name]
+  did[name] = done[library] and "done before" or "changed"
+  if done[library] then return end
+  for _, source in ipairs(functions[name]) do copy(require(source.from), library, source.fields) end
+  done[library] = true
+end
+
 local function check_names(names)
   if type(names) ~= "table" then
     error(("bad argument #1 to 'patch' (table of names expected, got %s)"):format(type(names)), 4)
   end
   for _, name in ipairs(names) do
-    if not groups[name] then
+    if not groups[name] and not functions[name] then
       error(("bad argument #1 to 'patch' (there is no '%s' to patch)"):format(tostring(name)), 4)
     end
   end
@@ -100,6 +117,8 @@ return function(names)
   if names == nil then names = all() end
   check_names(names)
   local did = {}
-  for _, name in ipairs(names) do patch_group(groups[name], did) end
+  for _, name in ipairs(names) do
+    if groups[name] then patch_group(groups[name], did) else patch_functions(name, did) end
+  end
   return did
 end
