@@ -39,9 +39,10 @@ local functions = {
 
 local done = setmetatable({}, { __mode = "k" })     -- a module, or a loader, that is patched
 
-local function exists(name)
-  return package.loaded[name] ~= nil or package.preload[name] ~= nil
-    or package.searchpath(name, package.path) ~= nil
+-- Is there what fern.ssl needs?
+local function has_tls()
+  return package.loaded["fern.tls"] ~= nil
+    or package.searchpath("fern.tls.openssl", package.cpath) ~= nil
 end
 
 local function copy(from, to, fields)
@@ -109,7 +110,7 @@ end
 -- What is asked for by default: all that there is of sockets.
 local function all()
   local names = { "socket" }
-  if exists("fern.ssl") then names[2] = "ssl" end
+  if has_tls() then names[2] = "ssl" end
   return names
 end
 
