@@ -42,6 +42,7 @@ local benchmarks = {
   script("queue", ""),
   script("beside", ""),
   script("web", 10, 100, 200, 1000),
+  script("tls", "handshakes", "echo 100"),
   script("net", "echo 100", "echo 1000", "stream", "idle 8000", "calls"),
 }
 
