@@ -12,6 +12,9 @@
 #ifdef WITH_HTTP
 int luaopen_fern_http_core(lua_State *L);
 #endif
+#ifdef WITH_TLS
+int luaopen_fern_tls_openssl(lua_State *L);
+#endif
 
 static inline lua_State *embed_open(lua_Alloc allocator)
 {
@@ -26,6 +29,10 @@ static inline lua_State *embed_open(lua_Alloc allocator)
 #ifdef WITH_HTTP
     lua_pushcfunction(L, luaopen_fern_http_core);
     lua_setfield(L, -2, "fern.http.core");
+#endif
+#ifdef WITH_TLS
+    lua_pushcfunction(L, luaopen_fern_tls_openssl);
+    lua_setfield(L, -2, "fern.tls.openssl");
 #endif
     lua_getglobal(L, "package");
     lua_pushliteral(L, "lua/?.lua;lua/?/init.lua;./?.lua");
