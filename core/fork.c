@@ -115,6 +115,7 @@ int fern_hub_renew(fern_hub *hub)
     if (rc < 0)
         return rc;
     hub->forked = false;
+    hub->forks++;
     detach_all(hub, survivor);
     fern_timers_forget(&hub->timers);
     forget_outside(hub);

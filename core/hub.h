@@ -35,6 +35,7 @@ struct fern_hub {
     fern_thread *current;       /* NULL while the hub's own stack runs */
     int budget;                 /* switches left before the clock is read */
     bool forked;                /* this is a child of the process that we are of */
+    uint32_t forks;             /* between it and the process that made the hub */
     bool renewed;               /* and has made us its own: see fork.c */
     bool closing;
 

@@ -2,6 +2,7 @@
    stream: coming, going, and who is in a call. A stream that is closed stands
    until the last call has left it. */
 #include "stream.h"
+#include "hub.h"
 #include "wait.h"
 
 #include <errno.h>
@@ -82,18 +83,42 @@ int fern_stream_end(fern_stream *stream, int rc)
     return rc;
 }
 
+/* Not 0, and another number in a forked child. */
+static uint32_t era(void)
+{
+    return fern_hub_here ? fern_hub_here->forks + 1 : 1;
+}
+
+static int wait_a_turn(fern_stream *stream, const uint32_t *direction)
+{
+    fern_stream_begin(stream);
+    int rc = fern_stream_end(stream, fern_yield());
+    return rc == 0 && *direction == era() ? -EBUSY : rc;
+}
+
+int fern_stream_enter(fern_stream *stream, uint32_t *direction)
+{
+    int rc = *direction == era() ? wait_a_turn(stream, direction) : 0;
+    if (rc == 0) {
+        *direction = era();
+        fern_stream_begin(stream);
+    }
+    return rc;
+}
+
+bool fern_stream_is_read(const fern_stream *stream)
+{
+    return stream->reading == era();
+}
+
 int fern_stream_begin_writing(fern_stream *stream)
 {
-    if (stream->writing)
-        return fern_stream_refuse(-EBUSY);
-    stream->writing = true;
-    fern_stream_begin(stream);
-    return 0;
+    return fern_stream_enter(stream, &stream->writing);
 }
 
 int fern_stream_end_writing(fern_stream *stream, int rc)
 {
-    stream->writing = false;
+    stream->writing = 0;
     return fern_stream_end(stream, rc);
 }
 

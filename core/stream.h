@@ -23,7 +23,8 @@ struct fern_stream {
                                    error; 0 while it may */
     uint32_t refs;              /* the owner, and calls in progress */
     char sought;
-    bool reading, writing, closed;
+    uint32_t reading, writing;  /* by whom it is: see fern_stream_enter; 0: by nobody */
+    bool closed;
 };
 
 #define FERN_STREAM_NO_MARK SIZE_MAX
@@ -36,7 +37,11 @@ extern const fern_stream_kind fern_stream_over_io;
 void fern_stream_begin(fern_stream *stream);
 int fern_stream_end(fern_stream *stream, int rc);
 
-/* The same for a call that reads, writes: -EBUSY if there is one. */
+/* The same for a call that reads, writes. Parks, for one turn, if there is one: one that
+   was killed or is out of time has left then; else -EBUSY. In a forked child those of
+   the parent's threads do not count. */
+int fern_stream_enter(fern_stream *stream, uint32_t *direction);
+bool fern_stream_is_read(const fern_stream *stream);
 int fern_stream_begin_reading(fern_stream *stream);
 int fern_stream_end_reading(fern_stream *stream, int rc);
 int fern_stream_begin_writing(fern_stream *stream);

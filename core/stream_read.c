@@ -194,13 +194,11 @@ static int fill_more(fern_stream *stream, size_t room, double deadline)
 
 int fern_stream_begin_reading(fern_stream *stream)
 {
-    if (stream->reading)
-        return fern_stream_refuse(-EBUSY);
     int rc = leave_scratch(stream);
+    if (rc == 0)
+        rc = fern_stream_enter(stream, &stream->reading);
     if (rc < 0)
         return rc;
-    fern_stream_begin(stream);
-    stream->reading = true;
     if (fern_stream_held(stream) > 0)
         rc = fern_breathe();
     if (rc == 0 && stream->closed)
@@ -210,7 +208,7 @@ int fern_stream_begin_reading(fern_stream *stream)
 
 int fern_stream_end_reading(fern_stream *stream, int rc)
 {
-    stream->reading = false;
+    stream->reading = 0;
     return fern_stream_end(stream, rc);
 }
 
@@ -411,7 +409,7 @@ int fern_stream_use(fern_stream *stream, size_t count)
 
 int fern_stream_take(fern_stream *stream, size_t count)
 {
-    return stream->reading ? -EBUSY : fern_stream_use(stream, count);
+    return fern_stream_is_read(stream) ? -EBUSY : fern_stream_use(stream, count);
 }
 
 void fern_stream_mark(fern_stream *stream)
@@ -445,7 +443,7 @@ size_t fern_stream_buffered(const fern_stream *stream)
 int fern_stream_unread(fern_stream *stream, const void *data, size_t size)
 {
     size_t held = fern_stream_held(stream);
-    if (stream->reading)
+    if (fern_stream_is_read(stream))
         return -EBUSY;
     if (size == 0)
         return 0;

@@ -103,6 +103,27 @@ describe("a forked child", function()
     end)
   end
 
+  it("may read and write what its parent's threads were reading and writing", function()
+    check([[
+      local ours, theirs = fern.net.pair()
+      local reader = fern.spawn(ours.read, ours)
+      local writer = fern.spawn(ours.write, ours, ("x"):rep(1e6))
+      fern.sleep(0.01)
+      child(function()
+        theirs:write("hello\n")
+        print(ours:read())
+        ours:settimeout(0)
+        print((select(3, ours:write("y"))))
+        io.stdout:flush()
+        os.exit(0)
+      end)
+      theirs:write("bye\n")
+      print(reader:wait())
+      print(theirs:read(1e6) == ("x"):rep(1e6), writer:wait())
+      print(worker:wait())
+    ]], "hello\nETIMEDOUT\nexit\t0\nbye\ntrue\ttrue\nworked\n")
+  end)
+
   it("has none of its parent's threads", function()
     check([[
       child(function()
