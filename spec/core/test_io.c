@@ -292,6 +292,48 @@ TEST(stops_a_watcher_that_wakes_nobody)
     leave();
 }
 
+#ifndef FERN_STRESS             /* there every switch polls */
+static int call_slow_read(void *arg)
+{
+    call_read(arg);
+    for (double until = fern_now() + 20e-6; fern_now() < until;)
+        ;
+    return 0;
+}
+
+/* Level-triggered: a poll in between would find those that have yet to run. */
+TEST(polls_once_for_all_that_are_ready)
+{
+    enum { PIPES = 300 };
+    static struct call calls[PIPES];
+    static int ends[PIPES][2];
+    fern_hub_stats before, after;
+    enter();
+    for (int i = 0; i < PIPES; i++) {
+        make_pipe(ends[i]);
+        calls[i] = (struct call){ .io = own(ends[i][0]) };
+    }
+    for (int round = 0; round < 4; round++) {   /* libev learns how many there are */
+        for (int i = 0; i < PIPES; i++)
+            start(&calls[i], call_slow_read);
+        settle();
+        for (int i = 0; i < PIPES; i++)
+            put(ends[i][1], "x");
+        fern_hub_inspect(hub, &before);
+        for (int i = 0; i < PIPES; i++)
+            CHECK_EQUAL(end(&calls[i]), 1);
+        fern_hub_inspect(hub, &after);
+    }
+    CHECK(after.turns - before.turns > 2);
+    CHECK(after.polls - before.polls <= 2);
+    for (int i = 0; i < PIPES; i++) {
+        fern_io_close(calls[i].io);
+        close(ends[i][1]);
+    }
+    leave();
+}
+#endif
+
 TEST(a_reader_and_a_writer_share_one)
 {
     int ends[2];
