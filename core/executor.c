@@ -4,6 +4,7 @@
 #include "executor.h"
 #include "crew.h"
 #include "future.h"
+#include "hub.h"
 #include "thread.h"
 #include "worker.h"
 
@@ -20,9 +21,11 @@ static void tell_dropped(const fern_executor *executor, fern_future *future)
         executor->options.dropped(future);
 }
 
+/* In a forked child that is nobody's loss: the parent runs it. */
 static void tell_lost(fern_executor *executor)
 {
-    if (executor->options.lost)
+    const fern_hub *hub = fern_hub_here;
+    if (executor->options.lost && (!hub || hub->forks == executor->forks))
         executor->options.lost(executor);
 }
 
