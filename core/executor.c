@@ -24,8 +24,7 @@ static void tell_dropped(const fern_executor *executor, fern_future *future)
 /* In a forked child that is nobody's loss: the parent runs it. */
 static void tell_lost(fern_executor *executor)
 {
-    const fern_hub *hub = fern_hub_here;
-    if (executor->options.lost && (!hub || hub->forks == executor->forks))
+    if (executor->options.lost && executor->forks == fern_forks)
         executor->options.lost(executor);
 }
 

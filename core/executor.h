@@ -31,7 +31,7 @@ struct fern_executor {
     fern_executor_options options;
     fern_job job;               /* all workers' */
     size_t running;             /* workers taken */
-    uint32_t forks;             /* of its hub when it was made: a child has others */
+    uint32_t forks;             /* fern_forks, when it was made */
     size_t given_count, backlog_count;
     fern_list given;            /* of futures: to a worker, not begun */
     fern_list backlog;          /* of futures, after those */

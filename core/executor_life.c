@@ -30,8 +30,7 @@ int fern_executor_new(const fern_executor_options *options, fern_executor **out)
     fern_executor *executor = malloc(sizeof *executor);
     if (!executor)
         return -ENOMEM;
-    *executor = (fern_executor){ .options = *options, .refs = 1,
-                                    .forks = fern_hub_here ? fern_hub_here->forks : 0 };
+    *executor = (fern_executor){ .options = *options, .forks = fern_forks, .refs = 1 };
     executor->job = make_job(options, &fern_executor_work, executor);
     executor->clerk_job = make_job(options, &fern_executor_clerk, executor);
     fern_list_init(&executor->given);

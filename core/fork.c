@@ -22,8 +22,11 @@
 
 static const double LIMIT = 2.0;        /* seconds for the threads at the end */
 
+uint32_t fern_forks;
+
 static void after_fork(void)
 {
+    fern_forks++;
     if (fern_hub_here)
         fern_hub_here->forked = true;
 }
@@ -115,7 +118,6 @@ int fern_hub_renew(fern_hub *hub)
     if (rc < 0)
         return rc;
     hub->forked = false;
-    hub->forks++;
     detach_all(hub, survivor);
     fern_timers_forget(&hub->timers);
     forget_outside(hub);

@@ -35,7 +35,6 @@ struct fern_hub {
     fern_thread *current;       /* NULL while the hub's own stack runs */
     int budget;                 /* switches left before the clock is read */
     bool forked;                /* this is a child of the process that we are of */
-    uint32_t forks;             /* between it and the process that made the hub */
     bool renewed;               /* and has made us its own: see fork.c */
     bool closing;
 
@@ -103,6 +102,9 @@ struct fern_hub {
 };
 
 extern __thread fern_hub *fern_hub_here;
+
+/* Between this process and the first one that had a hub. */
+extern uint32_t fern_forks;
 
 /* Make a thread that is in no queue ready: last in line. */
 void fern_hub_ready(fern_hub *hub, fern_thread *thread);

@@ -86,7 +86,7 @@ int fern_stream_end(fern_stream *stream, int rc)
 /* Not 0, and another number in a forked child. */
 static uint32_t era(void)
 {
-    return fern_hub_here ? fern_hub_here->forks + 1 : 1;
+    return fern_forks + 1;
 }
 
 static int wait_a_turn(fern_stream *stream, const uint32_t *direction)
