@@ -21,7 +21,7 @@ TEST      = $(notdir $(PROGRAMS))
 SPEC      = spec
 # Seconds after which a C test program, and all specs together, count as hung
 TEST_SECONDS  = 120
-SPEC_SECONDS  = 170
+SPEC_SECONDS  = 400
 # Seconds for all that `make fuzz` runs
 FUZZ_SECONDS  = 60
 JOBS      = $(shell nproc 2>/dev/null || echo 2)
@@ -160,20 +160,20 @@ check: lint test  ## lint and test: before every commit
 
 asan:  ## all tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	$(setup) asan
-	$(again) BUILD=$(BUILD)/asan FLAVOUR=asan TEST_SECONDS=300 SPEC_SECONDS=900 run
+	$(again) BUILD=$(BUILD)/asan FLAVOUR=asan TEST_SECONDS=300 SPEC_SECONDS=1800 run
 
 tsan:  ## all tests under ThreadSanitizer
 	$(setup) tsan
-	$(again) BUILD=$(BUILD)/tsan FLAVOUR=tsan TEST_SECONDS=300 SPEC_SECONDS=900 run
+	$(again) BUILD=$(BUILD)/tsan FLAVOUR=tsan TEST_SECONDS=300 SPEC_SECONDS=1800 run
 
 valgrind:  ## all tests under Valgrind (VALGRIND_SPEC says which specs)
 	$(setup) valgrind
-	$(again) BUILD=$(BUILD)/valgrind FLAVOUR=valgrind TEST_SECONDS=600 SPEC_SECONDS=1500 SPEC='$(VALGRIND_SPEC)' run
+	$(again) BUILD=$(BUILD)/valgrind FLAVOUR=valgrind TEST_SECONDS=600 SPEC_SECONDS=3000 SPEC='$(VALGRIND_SPEC)' run
 VALGRIND_SPEC  = $(SPEC)
 
 stress:  ## all tests while it switches, collects and fails wherever that is allowed
 	$(setup) test
-	$(again) BUILD=$(BUILD)/stress FLAVOUR=stress TEST_SECONDS=300 SPEC_SECONDS=900 run
+	$(again) BUILD=$(BUILD)/stress FLAVOUR=stress TEST_SECONDS=300 SPEC_SECONDS=1800 run
 
 test-aarch64:  ## the C tests, cross-compiled, under qemu-user
 	$(setup) aarch64

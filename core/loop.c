@@ -164,6 +164,20 @@ static int check_descriptors(void)
     return 0;
 }
 
+/* Right before it waits. A watcher that the system has just refused is told of after
+   the wait, which would be for ever if nothing else came. */
+static void before_wait(struct ev_loop *ev) EV_NOEXCEPT
+{
+    fern_loop *loop = ev_userdata(ev);
+    if (ev_pending_count(ev) > 0)
+        ev_async_send(ev, &loop->async);
+}
+
+static void after_wait(struct ev_loop *ev) EV_NOEXCEPT
+{
+    (void)ev;
+}
+
 int fern_loop_open(void *host, void (*woken)(void *arg), void *arg, fern_loop **out)
 {
     int rc = -ENOMEM;
@@ -189,8 +203,12 @@ int fern_loop_open(void *host, void (*woken)(void *arg), void *arg, fern_loop **
     ev_set_priority(&loop->idle, EV_MINPRI);
     loop->timer.data = loop->async.data = loop->idle.data = loop->turn.data = loop;
     ev_async_start(loop->ev, &loop->async);
-    if (loop->host)
+    if (loop->host) {
         ev_unref(loop->ev);     /* ours alone shall not keep the host running */
+    } else {
+        ev_set_userdata(loop->ev, loop);
+        ev_set_loop_release_cb(loop->ev, before_wait, after_wait);
+    }
     *out = loop;
     return 0;
 
