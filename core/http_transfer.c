@@ -191,14 +191,27 @@ static long version_number(const fern_http_hop *hop)
     return multiplexes ? CURL_HTTP_VERSION_2TLS : CURL_HTTP_VERSION_1_1;
 }
 
+/* A libcurl before 8.5 (lib/url.c, ConnectionExists) puts a request that can
+   share a connection also on one where another request of version 1.1 is under
+   way, once it has seen the server speak 2 on some other: they run into one
+   another. It does not mix those that want different things of TLS; and no highest
+   version and the default one mean the same, but are two. */
+static void keep_apart(CURL *easy, bool shares)
+{
+    long highest = shares ? CURL_SSLVERSION_MAX_DEFAULT : CURL_SSLVERSION_MAX_NONE;
+    curl_easy_setopt(easy, CURLOPT_SSLVERSION, CURL_SSLVERSION_DEFAULT | highest);
+}
+
 /* A libcurl without HTTP/2 refuses the option; that matters only to those
    who ask for it. PIPEWAIT: rather share a connection about to be made than
    make hundreds of them. But 2 without TLS has its connection to itself:
    libcurl would send it on one that speaks 1.1, to the harm of both. */
 static int set_version(CURL *easy, const fern_http_hop *hop)
 {
-    CURLcode code = curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, version_number(hop));
+    long version = version_number(hop);
+    CURLcode code = curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, version);
     bool wants_2 = hop->options->version == FERN_HTTP_2, secure = hop->origin->secure;
+    keep_apart(easy, version == CURL_HTTP_VERSION_2TLS);
     if (code && wants_2)
         return -EPROTONOSUPPORT;
     curl_easy_setopt(easy, CURLOPT_PIPEWAIT, (long)secure);

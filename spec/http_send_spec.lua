@@ -101,6 +101,26 @@ describe("a body in pieces", function()
     assert.are.equal(100, #fern.pool(50):map(put, numbers))
   end)
 
+  it("has its connection to itself, while others share one", function()
+    local trust = { cafile = site.dir .. "/ca.pem" }
+    local page = site:url("secure", "/page/3.html")
+    local begun, go_on = fern.event(), fern.event()
+    local function body()
+      if begun:ready() then return go_on:wait() end
+      begun:send()
+      return "begun"
+    end
+    local put = fern.spawn(function()
+      return post(site:url("secure", "/put/alone.txt"), body, { method = "PUT", cafile = trust.cafile })
+    end)
+    begun:wait()
+    for _ = 1, 3 do assert.is_true(assert(http.get(page, trust)).body == nginx.page(3)) end
+    go_on:send()
+    local _, response = assert(put:join())
+    assert.are.equal(201, assert(response).status)
+    assert.are.equal("begun", assert(http.get(site:url("secure", "/put/alone.txt"), trust)).body)
+  end)
+
   it("is longer than any buffer", function()
     local url = site:url("http", "/put/big.txt")
     assert(post(url, pieces(nginx.big, 100000), { method = "PUT" }))

@@ -252,6 +252,15 @@ describe("a connection", function()
     await(gone)
   end)
 
+  it("is not shared by requests that share another", function()
+    local trust = { cafile = site.dir .. "/ca.pem" }
+    local slow = assert(http.get(site:url("secure", "/big.txt"), { cafile = trust.cafile, stream = true }))
+    for _ = 1, 3 do
+      assert.is_true(assert(http.get(site:url("secure", "/page/3.html"), trust)).body == nginx.page(3))
+    end
+    assert.is_true(slow:read("a") == nginx.big)
+  end)
+
   it("of one who is slow delays nobody", function()
     local floods <close> = sends("", flood)
     local slow = {}
