@@ -168,23 +168,6 @@ static void close_names(void *value)
     free(names);
 }
 
-/* In a forked child: what is under way is the parent's. */
-static void forget_tasks(void *value)
-{
-    struct names *names = value;
-    fern_list *node = names->list.next, *next;
-    for (; node != &names->list; node = next) {
-        fern_name *name = fern_list_entry(node, fern_name, node);
-        next = node->next;
-        if (!name->task)
-            continue;
-        name->task = NULL;
-        name->lookup = NULL;    /* whoever works on it is not here */
-        fern_list_remove(node);
-        fern_name_unref(name);
-    }
-}
-
 /* In a forked child: the OS threads, and those who wait, are the parent's. */
 static void forked(void *value)
 {
@@ -216,7 +199,6 @@ static int get_names(struct names **out)
         free(names);
         return rc;
     }
-    (void)fern_hub_on_fork(hub, &key, forget_tasks);
     (void)fern_hub_on_fork(hub, &key, forked);
     fern_list_init(&names->list);
     names->most = KEPT_MOST;
