@@ -6,14 +6,7 @@
 --     lua5.4 bench/tls.lua [echo connections | handshakes]
 local here = arg[0]:match("^.*/") or ""
 local measure = dofile(here .. "measure.lua")
-local build = os.getenv("FERN_BENCH_BUILD") or here .. "../build"
-
-local function on_core(number) return ("ulimit -n 20000; exec taskset -c %d "):format(number) end
-
-local commands = {
-  ev = build .. "/bench/tls_ev",
-  lua = (arg[-1] or "lua5.4") .. " " .. here .. "tls_echo.lua",
-}
+local servers = dofile(here .. "servers.lua")
 
 local function make_certificate()
   local path = os.tmpname()
@@ -22,35 +15,15 @@ local function make_certificate()
   return path
 end
 
-local function start(kind, certificate)
-  local command = ("%s %s %s.key"):format(commands[kind], certificate, certificate)
-  local pipe = assert(io.popen(on_core(1) .. command))
-  local port, pid = pipe:read("n", "n")
-  return { pipe = pipe, port = assert(port, "no server"), pid = pid }
-end
+local function load(...) return servers.load("tls_load", ...) end
 
-local function stop(server)
-  os.execute("kill " .. server.pid)
-  server.pipe:close()
-end
-
-local function load(...)
-  local pipe <close> = assert(io.popen(on_core(0) .. build .. "/bench/tls_load " .. table.concat({ ... }, " ")))
-  return assert(pipe:read("n"), "the load failed")
-end
-
--- Medians by kind, over `rounds` in which each has its turn.
 local function turns(rounds, one)
   local certificate = make_certificate()
-  local servers, values = {}, {}
-  for kind in pairs(commands) do servers[kind], values[kind] = start(kind, certificate), {} end
-  for round = 1, rounds do
-    for kind, server in pairs(servers) do values[kind][round] = one(server) end
-  end
-  for kind, server in pairs(servers) do
-    stop(server)
-    values[kind] = measure.median(values[kind])
-  end
+  local files = (" %s %s.key"):format(certificate, certificate)
+  local values = servers.turns(rounds, {
+    ev = servers.build .. "/bench/tls_ev" .. files,
+    lua = servers.lua .. "tls_echo.lua" .. files,
+  }, one)
   os.remove(certificate)
   os.remove(certificate .. ".key")
   return values
