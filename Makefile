@@ -126,12 +126,12 @@ run_tests = BUILD='$(BUILD)' LUA='$(LUA)' CC='$(CC)' FLAVOUR='$(FLAVOUR)' TEST='
             TEST_SECONDS=$(TEST_SECONDS) SPEC_SECONDS=$(SPEC_SECONDS) tools/test
 
 # Commands, unlike files, depend on the order they are given in
-ifneq ($(filter-out all tests benches run%,$(MAKECMDGOALS)),)
+ifneq ($(filter-out all tests benches tidy run%,$(MAKECMDGOALS)),)
 .NOTPARALLEL:
 endif
 .DELETE_ON_ERROR:
 .PHONY: all tests benches demo test test-core spec lint check asan tsan valgrind stress test-aarch64 soak bench \
-        fuzz run run-core run-fuzz run-spec run-demo run-bench run-lint install uninstall env clean help left-out FORCE
+        fuzz tidy run run-core run-fuzz run-spec run-demo run-bench run-lint install uninstall env clean help left-out FORCE
 
 # -- Commands
 all: $(MODULES) $(BUILD)/lua/fern left-out  ## build the module (the default); installs nothing
@@ -214,12 +214,18 @@ run-lint: all
 	@$(lint_env) tools/lint_headers
 	@luacheck --quiet --no-color $(wildcard lua spec examples bench tools)
 	$(again) $(addprefix strict-,$(STRICT_CC))
-	@$(lint_env) tools/lint_code
-lint_env = CC='$(CC)' JOBS=$(JOBS) CPPFLAGS='$(CPPFLAGS) $(LUA_CFLAGS) $(LIBEV_CFLAGS) $(CURL_CFLAGS) $(SSL_CFLAGS)'
+	@echo 'lint: gcc, clang and clang-tidy find nothing'
+lint_env = CC='$(CC)' CPPFLAGS='$(CPPFLAGS) $(LUA_CFLAGS) $(LIBEV_CFLAGS) $(CURL_CFLAGS) $(SSL_CFLAGS)'
 # gcc warns of some things only when it optimizes; clang does not
 strict-clang: faster = CFLAGS=-O0
+strict-clang: also = tidy
 strict-%:
-	$(again) CC=$* $(faster) BUILD=$(BUILD)/strict/$* FLAVOUR=strict all tests benches
+	$(again) CC=$* $(faster) BUILD=$(BUILD)/strict/$* FLAVOUR=strict all tests benches $(also)
+
+# A source is looked at again when its object is made again
+tidy: $(patsubst %.c,$(O)/%.tidy,$(CORE_C) $(LUA_C) $(HTTP_C) $(TLS_C))
+$(O)/%.tidy: $(O)/%.o .clang-tidy tools/lint_code tools/lint_raises.h
+	@$(lint_env) tools/lint_code $*.c && touch $@
 
 install: all  ## into PREFIX (LUADIR, LIBDIR, INCDIR; DESTDIR goes before them)
 	@for f in $(LUA_SRC:lua/%=%); do install -D -m 644 lua/$$f '$(DESTDIR)$(LUADIR)'/$$f || exit 1; done
