@@ -32,7 +32,8 @@ struct fern_loop {
     double armed;               /* what `timer` is set to; own loop only */
     ev_timer timer;
     ev_async async;
-    ev_idle idle;
+    ev_idle idle;               /* keeps the host from waiting */
+    ev_check round;             /* once in each of its rounds, whatever else is ready */
     ev_prepare turn;            /* never started, only fed */
     void (*woken)(void *arg);
     void *arg;
@@ -128,9 +129,13 @@ static void on_async(struct ev_loop *ev, ev_async *async, int events)
 
 static void on_idle(struct ev_loop *ev, ev_idle *idle, int events)
 {
-    (void)events;
-    (void)ev;
-    fern_loop_feed(idle->data);
+    (void)ev, (void)idle, (void)events;
+}
+
+static void on_round(struct ev_loop *ev, ev_check *round, int events)
+{
+    (void)ev, (void)events;
+    fern_loop_feed(round->data);
 }
 
 static void on_turn(struct ev_loop *ev, ev_prepare *turn, int events)
@@ -197,11 +202,12 @@ int fern_loop_open(void *host, void (*woken)(void *arg), void *arg, fern_loop **
     ev_timer_init(&loop->timer, on_timer, 0, 0);
     ev_async_init(&loop->async, on_async);
     ev_idle_init(&loop->idle, on_idle);
+    ev_check_init(&loop->round, on_round);
     ev_prepare_init(&loop->turn, on_turn);
     ev_set_priority(&loop->timer, 0);
     ev_set_priority(&loop->turn, EV_MINPRI);
     ev_set_priority(&loop->idle, EV_MINPRI);
-    loop->timer.data = loop->async.data = loop->idle.data = loop->turn.data = loop;
+    loop->timer.data = loop->async.data = loop->round.data = loop->turn.data = loop;
     ev_async_start(loop->ev, &loop->async);
     if (loop->host) {
         ev_unref(loop->ev);     /* ours alone shall not keep the host running */
@@ -285,10 +291,13 @@ void fern_loop_busy(fern_loop *loop, bool busy)
     if (busy == loop->busy)
         return;
     loop->busy = busy;
-    if (busy)
+    if (busy) {
         ev_idle_start(loop->ev, &loop->idle);
-    else
+        ev_check_start(loop->ev, &loop->round);
+    } else {
         ev_idle_stop(loop->ev, &loop->idle);
+        ev_check_stop(loop->ev, &loop->round);
+    }
 }
 
 void fern_loop_keep(fern_loop *loop, bool keep)

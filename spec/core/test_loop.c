@@ -202,6 +202,76 @@ TEST(a_thread_that_waits_for_a_descriptor_keeps_the_host_running)
     close(ends[1]);
 }
 
+/* So long that a turn of the hub's ends. */
+static int work(void *arg)
+{
+    (void)arg;
+    while (!stop) {
+        for (double until = fern_now() + 0.0001; fern_now() < until;)
+            ;
+        fern_yield();
+    }
+    return 0;
+}
+
+static int read_and_stop(void *arg)
+{
+    read_one(arg);
+    stop = true;
+    return 0;
+}
+
+/* More than run in one turn: the reader's comes when it is not first. */
+TEST(a_ready_descriptor_does_not_keep_many_threads_from_their_turns)
+{
+    CHECK_EQUAL(pipe(ends), 0);
+    open_on_host();
+    stop = false;
+    for (int i = 0; i < 300; i++)
+        spawn(work, NULL);
+    spawn(read_and_stop, NULL);
+    CHECK_EQUAL(write(ends[1], "r", 1), 1);
+    run_host();
+    CHECK_STRING(trace, "r");
+    close_on_host();
+    close(ends[0]);
+    close(ends[1]);
+}
+
+static void heed_never(struct ev_loop *loop, ev_io *io, int events)
+{
+    (void)events;
+    if (stop)
+        ev_io_stop(loop, io);
+}
+
+static int stop_after_turns(void *arg)
+{
+    (void)arg;
+    for (int i = 0; i < 100; i++)
+        fern_yield();
+    stop = true;
+    return 0;
+}
+
+TEST(nor_does_one_of_the_hosts_that_is_ready_for_ever)
+{
+    ev_io io;
+    CHECK_EQUAL(pipe(ends), 0);
+    open_on_host();
+    stop = false;
+    ev_io_init(&io, heed_never, ends[1], EV_WRITE);
+    ev_set_priority(&io, EV_MAXPRI);
+    ev_io_start(host, &io);
+    spawn(stop_after_turns, NULL);
+    spawn(work, NULL);
+    run_host();
+    CHECK(stop);
+    close_on_host();
+    close(ends[0]);
+    close(ends[1]);
+}
+
 /* ---- calls from the host's callbacks ---- */
 
 static void (*host_call)(void);
