@@ -70,6 +70,30 @@ void fern_sanitizer_arrive(struct fern_context *self)
 
 #endif
 
+static unsigned forks;          /* that lead to this process */
+
+void fern_context_forked(void)
+{
+    forks++;
+}
+
+#ifdef FERN_TSAN
+
+void AnnotateIgnoreReadsBegin(const char *file, int line);      /* and writes */
+
+/* Not looked at itself: it begins on one stack and ends on another. */
+__attribute__((no_sanitize("thread")))
+void fern_sanitizer_switch(fern_context *to)
+{
+    __tsan_switch_to_fiber(to->fiber, 0);
+    if (to->looks_away == forks)
+        return;
+    to->looks_away = forks;
+    AnnotateIgnoreReadsBegin(__FILE__, __LINE__);
+}
+
+#endif
+
 void fern_context_make(fern_context *context, void *low, size_t size,
                        void *top, fern_context_entry *entry, void *arg)
 {
@@ -89,6 +113,7 @@ void fern_context_make(fern_context *context, void *low, size_t size,
 #endif
 #ifdef FERN_TSAN
     context->fiber = __tsan_create_fiber(0);
+    context->looks_away = 0;
 #endif
 }
 

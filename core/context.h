@@ -47,6 +47,10 @@ void fern_context_adopt(fern_context *context);
    a sanitizer keeps. */
 void fern_context_drop(fern_context *context);
 
+/* In a forked child that has contexts of its parent's, before the next switch: for
+   a sanitizer. */
+void fern_context_forked(void);
+
 #ifdef FERN_CONTEXT_UCONTEXT
 void fern_context_make_ucontext(fern_context *context, void *low, size_t size,
                                 fern_context_entry *entry, void *arg);

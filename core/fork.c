@@ -27,8 +27,10 @@ uint32_t fern_forks;
 static void after_fork(void)
 {
     fern_forks++;
-    if (fern_hub_here)
-        fern_hub_here->forked = true;
+    if (!fern_hub_here)
+        return;
+    fern_hub_here->forked = true;
+    fern_context_forked();
 }
 
 void fern_fork_register(void)

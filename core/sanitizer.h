@@ -56,9 +56,14 @@ void fern_sanitizer_arrive(struct fern_context *self);
 
 #include <sanitizer/tsan_interface.h>
 
-#define FERN_SANITIZER_FIELDS void *fiber;
-#define FERN_SANITIZER_LEAVE(from, to) __tsan_switch_to_fiber((to)->fiber, 0)
-#define FERN_SANITIZER_EXIT(from, to) __tsan_switch_to_fiber((to)->fiber, 0)
+/* In a forked child it looks away on the stack that has forked, and there alone; it
+   would take what that one does with the others for races. So it does on all. */
+#define FERN_SANITIZER_FIELDS void *fiber; unsigned looks_away;
+struct fern_context;
+void fern_sanitizer_switch(struct fern_context *to);
+
+#define FERN_SANITIZER_LEAVE(from, to) fern_sanitizer_switch(to)
+#define FERN_SANITIZER_EXIT(from, to) fern_sanitizer_switch(to)
 #define FERN_SANITIZER_ARRIVE(self) ((void)0)
 #define FERN_UNPOISON(low, size) ((void)0)
 

@@ -33,11 +33,8 @@ end)
 fern.sleep(0)
 ]]
 
--- ThreadSanitizer does not follow what forks on a fiber.
-local environment = "export TSAN_OPTIONS=report_bugs=0; "
-
 local function check(text, expected)
-  local output, code = script.run_text(environment, BEFORE .. text)
+  local output, code = script.run_text("", BEFORE .. text)
   assert.are.equal(expected .. "closed in the parent\n", output)
   assert.are.equal(0, code)
 end
@@ -189,7 +186,7 @@ describe("a forked child", function()
   end)
 
   it("tells of the error with which that ends, and fails", function()
-    local output = script.run_text(environment, BEFORE .. [[
+    local output = script.run_text("", BEFORE .. [[
       fern.spawn(function()
         io.stdout:flush()
         local pid = unix.fork()

@@ -415,7 +415,9 @@ describe("a script", function()
       local fern = require "fern"
       local http = require "fern.http"
       local server = require "spec.support.server"
+      local begun = 0
       local floods = server.serve(function(connection)
+        begun = begun + 1
         server.read_request(connection)
         connection:write("HTTP/1.1 200 OK\r\n\r\n")
         while connection:write(("x"):rep(10000)) do end
@@ -423,7 +425,7 @@ describe("a script", function()
       kept = assert(http.get(floods.url, { stream = true, timeout = 60 }))
       fern.spawn(function() while true do other = http.get(floods.url, { stream = true }) other:read("a") end end)
       print(#kept:read(10))
-      fern.sleep(0.01)
+      while begun < 2 do fern.sleep(0.001) end
     ]])
     assert.are.equal("10\n", output)
     assert.are.equal(0, code)

@@ -231,8 +231,9 @@ describe("a signal", function()
       local process = require "fern.process"
       signal.on("USR2", function() print "never" end)
       local p = process.fork(function()
-        fern.spawn_after(0.01, signal.send, unix.getpid(), "USR1")
+        local kill = process.spawn { "sh", "-c", "sleep 0.01; kill -USR1 " .. unix.getpid() }
         print("child", signal.wait("USR1", 5))
+        kill:wait()
         return 6
       end)
       print(p:wait())

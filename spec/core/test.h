@@ -105,6 +105,23 @@ static inline int test_descriptors(void)
         return; \
     } while (0)
 
+/* qemu's user mode passes on no multicast interface, makes a fork of vfork, and has
+   no new OS threads in the child of a program with several. */
+static inline bool test_emulated(void)
+{
+    return getenv("FERN_TEST_EMULATED") != NULL;
+}
+
+/* Neither has ThreadSanitizer: it takes them for ones that it knows already. */
+static inline bool test_no_threads_after_fork(void)
+{
+#ifdef __SANITIZE_THREAD__
+    return true;
+#else
+    return test_emulated();
+#endif
+}
+
 /* What became of a child process and what it wrote to stderr. */
 struct test_child {
     int status;                 /* as of waitpid */

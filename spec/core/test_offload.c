@@ -439,6 +439,8 @@ static void call_in_a_forked_child(void *arg)
 
 TEST(a_forked_child_has_os_threads_of_its_own)
 {
+    if (test_no_threads_after_fork())
+        SKIP("no OS thread can be made in a forked child here");
     fern_hub *hub = open_hub();
     struct job *job = new_job();
     CHECK_EQUAL(fern_offload(note, job, drop, FERN_NEVER), 0);
