@@ -74,8 +74,12 @@ describe("a future", function()
   end)
 
   it("can be cancelled until its function begins", function()
-    local ran = 0
-    local function work() ran = ran + 1 return nap("done") end
+    local ran, go_on = 0, fern.event()
+    local function work()
+      ran = ran + 1
+      go_on:wait()
+      return "done"
+    end
     local futures = {}
     for i = 1, 4 do futures[i] = executor:submit(work) end
     assert.is_true(futures[1]:cancel())         -- given to a worker
@@ -84,6 +88,7 @@ describe("a future", function()
     assert.is_true(futures[2]:running())
     assert.is_true(futures[4]:cancel())
     assert.is_true(futures[4]:cancel())
+    go_on:send()
     assert.equal("done", futures[2]:result())
     assert.equal("done", futures[3]:result())
     assert.is_false(futures[3]:cancel())
