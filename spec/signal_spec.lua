@@ -161,6 +161,14 @@ describe("signal.on", function()
     assert.are.same({ "", -15 }, { output, code })
   end)
 
+  it("may be closed before its thread has begun", function()
+    local heard
+    local subscription = signal.on("USR1", function() heard = true end)
+    assert.is_true(subscription:close())
+    fern.sleep(0)
+    assert.is_nil(heard)
+  end)
+
   it("takes Ctrl-C from fern for as long", function()
     local output, code = run [[
       do

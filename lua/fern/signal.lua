@@ -59,9 +59,8 @@ end
 
 -- Each call has a thread of its own: one that takes its time, or fails, is no
 -- matter to the next.
-local function serve(self, fn)
-  local one = self.one
-  while core.rest(one) do fern.spawn(fn, self.name) end
+local function serve(one, name, fn)
+  while core.rest(one) do fern.spawn(fn, name) end
 end
 
 function signal.on(name, fn)
@@ -72,7 +71,7 @@ function signal.on(name, fn)
   local one, message, code = core.open(name)
   if not one then return nil, message, code end
   local self = setmetatable({ name = name, one = one }, subscription)
-  fern.spawn(serve, self, fn)
+  fern.spawn(serve, one, name, fn)
   return self
 end
 
