@@ -369,7 +369,7 @@ describe("misuse of servers", function()
       check_raises("listener expected", fn, {}, print)
       check_raises("function expected", fn, listener)
       check_raises("function expected", fn, listener, {})
-      check_raises("table of options", fn, listener, print, 5)
+      check_raises("table expected", fn, listener, print, 5)
       check_raises("unknown option 'colour'", fn, listener, print, { colour = 1 })
       for _, max in ipairs { -1, 0.5, 0 / 0, "7", true } do
         check_raises("bad option 'max'", fn, listener, print, { max = max })

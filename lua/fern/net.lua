@@ -4,6 +4,7 @@
 
 local fern = require "fern"
 local core = require("fern.core").net
+local misuse = require "fern.misuse"
 
 local MAX <const> = 1000                -- connections of a server at once
 
@@ -82,7 +83,7 @@ local function finish(self)
 end
 
 function server:serve()
-  if self.begun then error("the server has been run already", 2) end
+  if self.begun then misuse.raise("the server has been run already") end
   self.begun = true
   local _ <close> = setmetatable({}, { __close = function() finish(self) end })
   local ok, message, code = serve_all(self)
@@ -94,14 +95,10 @@ end
 
 -- ---- stop ----
 
-local function check_timeout(timeout)
-  if timeout ~= nil and (type(timeout) ~= "number" or timeout ~= timeout) then
-    error("bad argument #1 to 'stop' (a number of seconds expected)", 3)
-  end
-end
-
 function server:stop(timeout)
-  check_timeout(timeout)
+  if timeout ~= nil and (type(timeout) ~= "number" or timeout ~= timeout) then
+    misuse.raise("bad argument #1 to 'stop' (a number of seconds expected)")
+  end
   self.stopped = true
   self.listener:close()
   return self.crowd:stop(timeout)
@@ -111,6 +108,8 @@ function server:close() return self:stop(0) end
 server.__close = server.close
 
 function server:statistics() return self.crowd:statistics() end
+
+misuse.methods(server)
 
 function server:__tostring()
   local now = self.crowd:statistics()
@@ -130,36 +129,46 @@ local function has_methods(listener)
   return ok and accept and close
 end
 
+local function is_count(value)
+  return math.type(value) and value >= 0 and value % 1 == 0 or value == math.huge
+end
+
 local CHECKS <const> = {
-  max = function(value) return math.type(value) and value >= 0 and value % 1 == 0 or value == math.huge end,
-  on_error = callable,
-  timeout = function(value) return type(value) == "number" and value == value end,
+  max = { is_count, "a count of 0 or more" },
+  on_error = { callable, "function" },
+  timeout = { function(value) return type(value) == "number" and value == value end, "a number of seconds" },
 }
 
-local function check_options(options)
-  if type(options) ~= "table" then error("bad argument #3 (a table of options expected)", 4) end
-  for name, value in pairs(options) do
-    local check = CHECKS[name]
-    if not check then error(("unknown option '%s'"):format(tostring(name)), 4) end
-    if not check(value) then error(("bad option '%s'"):format(name), 4) end
+local function check_options(name, options)
+  if type(options) ~= "table" then
+    misuse.raise("bad argument #3 to '%s' (table expected, got %s)", name, type(options))
+  end
+  for option, value in pairs(options) do
+    local check = CHECKS[option]
+    if not check then misuse.raise("bad argument #3 to '%s' (unknown option '%s')", name, tostring(option)) end
+    if not check[1](value) then misuse.raise("bad option '%s' (%s expected)", option, check[2]) end
   end
 end
 
-local function new(listener, handler, options)
+local function new(name, listener, handler, options)
   options = options == nil and {} or options
-  if not has_methods(listener) then error("bad argument #1 (a listener expected)", 3) end
-  if not callable(handler) then error("bad argument #2 (function expected)", 3) end
-  check_options(options)
+  if not has_methods(listener) then
+    misuse.raise("bad argument #1 to '%s' (listener expected, got %s)", name, type(listener))
+  end
+  if not callable(handler) then
+    misuse.raise("bad argument #2 to '%s' (function expected, got %s)", name, type(handler))
+  end
+  check_options(name, options)
   return setmetatable({
     listener = listener, handler = handler, on_error = options.on_error,
     timeout = options.timeout, crowd = core.crowd(options.max or MAX), unhandled = {},
   }, server)
 end
 
-function net.server(listener, handler, options) return (new(listener, handler, options)) end
+function net.server(listener, handler, options) return new("server", listener, handler, options) end
 
 function net.serve(listener, handler, options)
-  local self = new(listener, handler, options)
+  local self = new("serve", listener, handler, options)
   return self:serve()
 end
 

@@ -4,6 +4,8 @@
 -- be ours, by package.preload; one that is loaded is changed in place, for others have
 -- it in their hands already.
 
+local misuse = require "fern.misuse"
+
 -- Of LuaSocket's table, what waits. The rest works with our sockets as it is, and must
 -- stay: `try` and `protect` know each other's errors, and others have added to sourcet
 -- and sinkt.
@@ -98,11 +100,13 @@ end
 
 local function check_names(names)
   if type(names) ~= "table" then
-    error(("bad argument #1 to 'patch' (table of names expected, got %s)"):format(type(names)), 4)
+    misuse.raise("bad argument #1 to 'patch' (table of names expected, got %s)", type(names))
   end
-  for _, name in ipairs(names) do
-    if not groups[name] and not functions[name] then
-      error(("bad argument #1 to 'patch' (there is no '%s' to patch)"):format(tostring(name)), 4)
+  for key, name in pairs(names) do
+    if math.type(key) ~= "integer" then
+      misuse.raise("bad argument #1 to 'patch' (an array of names expected, such as { \"%s\" })", tostring(key))
+    elseif not groups[name] and not functions[name] then
+      misuse.raise("bad argument #1 to 'patch' (there is no '%s' to patch)", tostring(name))
     end
   end
 end

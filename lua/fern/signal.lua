@@ -12,6 +12,7 @@
 
 local fern = require "fern"
 local core = require("fern.core").signal
+local misuse = require "fern.misuse"
 
 local signal = { open = core.open, send = core.send, name = core.name, number = core.number }
 
@@ -23,17 +24,17 @@ local waited = {}
 local function opened(name)
   local one, message, code = waited[name]
   if one and one:is_open() then return one end
-  one, message, code = core.open(name)
+  one, message, code = misuse.call("wait", nil, core.open, name)
   waited[name] = one
   return one, message, code
 end
 
 function signal.wait(name, timeout)
-  name = core.name(name)
+  name = misuse.call("wait", nil, core.name, name)
   local one, message, code = opened(name)
   if not one then return nil, message, code end
   local ok
-  ok, message, code = one:wait(timeout)
+  ok, message, code = misuse.call("wait", { 2 }, one.wait, one, timeout)
   if ok then return name end
   return nil, message, code
 end
@@ -53,6 +54,8 @@ end
 
 subscription.__close = subscription.close
 
+misuse.methods(subscription)
+
 function subscription:__tostring()
   return ("fern.signal.subscription (%s%s)"):format(self.name, self.one and "" or ", closed")
 end
@@ -64,11 +67,11 @@ local function serve(one, name, fn)
 end
 
 function signal.on(name, fn)
-  name = core.name(name)
+  name = misuse.call("on", nil, core.name, name)
   if type(fn) ~= "function" and not (getmetatable(fn) or {}).__call then
-    error("bad argument #2 to 'on' (function expected, got " .. type(fn) .. ")", 2)
+    misuse.raise("bad argument #2 to 'on' (function expected, got %s)", type(fn))
   end
-  local one, message, code = core.open(name)
+  local one, message, code = misuse.call("on", nil, core.open, name)
   if not one then return nil, message, code end
   local self = setmetatable({ name = name, one = one }, subscription)
   fern.spawn(serve, one, name, fn)
@@ -84,15 +87,15 @@ local function forget(name)
 end
 
 function signal.ignore(name)
-  name = core.name(name)
+  name = misuse.call("ignore", nil, core.name, name)
   forget(name)
-  return core.ignore(name)
+  return misuse.call("ignore", nil, core.ignore, name)
 end
 
 function signal.default(name)
-  name = core.name(name)
+  name = misuse.call("default", nil, core.name, name)
   forget(name)
-  return core.restore(name)
+  return misuse.call("default", nil, core.restore, name)
 end
 
 return signal

@@ -6,6 +6,7 @@
 --    tls.serve(tls.listen("*", 443, { certificate = "a.pem", key = "a.key" }), handler)
 
 local fern = require "fern"
+local misuse = require "fern.misuse"
 local net = require "fern.net"
 local ok, core = pcall(require, "fern.tls.openssl")
 if not ok then
@@ -26,38 +27,39 @@ local CHECKS <const> = {
 
 local function check(name, value)
   if type(value) ~= CHECKS[name] then
-    error(("bad option '%s' (%s expected, got %s)"):format(name, CHECKS[name], type(value)), 4)
+    misuse.raise("bad option '%s' (%s expected, got %s)", name, CHECKS[name], type(value))
   end
-  if value ~= value then error(("bad option '%s' (a number of seconds expected)"):format(name), 4) end
+  if value ~= value then misuse.raise("bad option '%s' (a number of seconds expected)", name) end
 end
 
 -- The two kinds apart; the second is nil if there is none of them.
-local function split(options, argument)
+local function split(name, options, argument)
   if options ~= nil and type(options) ~= "table" then
-    error(("bad argument #%d (a table of options expected)"):format(argument), 3)
+    misuse.raise("bad argument #%d to '%s' (table expected, got %s)", argument, name, type(options))
   end
   local own, rest = {}, nil
-  for name, value in pairs(options or {}) do
-    if CHECKS[name] then
-      check(name, value)
-      own[name] = value
+  for option, value in pairs(options or {}) do
+    if CHECKS[option] then
+      check(option, value)
+      own[option] = value
     else
       rest = rest or {}
-      rest[name] = value
+      rest[option] = value
     end
   end
   if own.context and rest then
-    error(("the option '%s' is of a context, which is given already"):format(next(rest)), 3)
+    misuse.raise("the option '%s' is of a context, which is given already", (next(rest)))
   end
   return own, rest
 end
 
 local usual                     -- the context of clients that say nothing of it
 
--- A context, or nil, message, code.
-local function context_of(own, rest)
+-- A context, or nil, message, code. What is wrong with the options is so with that
+-- argument of `name`.
+local function context_of(name, argument, own, rest)
   if own.context then return own.context end
-  if rest then return core.context(rest) end
+  if rest then return misuse.call(name, { argument }, core.context, rest) end
   if usual then return usual end
   local made, message, code = core.context {}
   usual = usual or made
@@ -84,7 +86,7 @@ end
 
 local function wrap(stream, context, own, left)
   local wrapped, message, code =
-    core.wrap(stream, context, own.host, own.server_name, own.session, own.any_host)
+    misuse.call("wrap", nil, core.wrap, stream, context, own.host, own.server_name, own.session, own.any_host)
   if not wrapped or own.handshake == false then return wrapped, message, code end
   return shake(wrapped, left())
 end
@@ -92,24 +94,24 @@ end
 -- wrap(stream [, options]): TLS over a stream, which is gone then; as a client, or
 -- with `server` or a server's context, as a server.
 function tls.wrap(stream, options)
-  local own, rest = split(options, 2)
+  local own, rest = split("wrap", options, 2)
   local left = new_limit(own.timeout)
-  local context, message, code = context_of(own, rest)
+  local context, message, code = context_of("wrap", 2, own, rest)
   if not context then return nil, message, code end
   return wrap(stream, context, own, left)
 end
 
 -- connect(host, port [, options]): a connection, and the handshake.
 function tls.connect(host, port, options)
-  local own, rest = split(options, 3)
+  local own, rest = split("connect", options, 3)
   local left = new_limit(own.timeout)
-  local context, message, code = context_of(own, rest)
+  local context, message, code = context_of("connect", 3, own, rest)
   if not context then return nil, message, code end
   local connecting = {}
   for name, value in pairs(own.connect or {}) do connecting[name] = value end
   connecting.timeout = left() or connecting.timeout
   local connection
-  connection, message, code = net.connect(host, port, connecting)
+  connection, message, code = misuse.call("connect", nil, net.connect, host, port, connecting)
   if not connection then return nil, message, code end
   own.host = own.host or host
   own.session = own.session or ("%s:%s"):format(host, port)
@@ -133,47 +135,68 @@ function listener:address() return self.plain:address() end
 function listener:close() return self.plain:close() end
 listener.__close = listener.close
 
+misuse.methods(listener)
+
 function listener:__tostring()
   return ("%s over %s"):format(listener.__name, tostring(self.plain))
 end
 
 -- The context that is given, or one of the options; or nil, message, code.
-local function context_of_server(options)
+local function context_of_server(name, argument, options)
   if type(options) ~= "userdata" then
-    local own, rest = split(options, 2)
+    local own, rest = split(name, options, argument)
     if not own.context then
       rest = rest or {}
       rest.server = true
     end
-    local context, message, code = context_of(own, rest)
+    local context, message, code = context_of(name, argument, own, rest)
     if not context then return nil, message, code end
     options = context
   end
-  if not options:is_server() then error("a server's context expected", 3) end
+  local is_context, is_server = pcall(function() return options:is_server() end)
+  if not is_context or not is_server then
+    misuse.raise("bad argument #%d to '%s' (a server's context expected)", argument, name)
+  end
   return options
 end
 
 -- listener(plain, options or context): a listener over one that there is, which it owns.
 function tls.listener(plain, options)
-  local context, message, code = context_of_server(options)
+  local has_fields, accept = pcall(function() return plain.accept end)
+  if not has_fields or not accept then
+    misuse.raise("bad argument #1 to 'listener' (listener expected, got %s)", type(plain))
+  end
+  local context, message, code = context_of_server("listener", 2, options)
   if not context then return nil, message, code end
   return setmetatable({ plain = plain, context = context }, listener)
 end
 
 -- listen(host, port, options or context [, net.listen's options])
 function tls.listen(host, port, options, listening)
-  local context, message, code = context_of_server(options)
+  local context, message, code = context_of_server("listen", 3, options)
   if not context then return nil, message, code end
   local plain
-  plain, message, code = net.listen(host, port, listening)
+  plain, message, code = misuse.call("listen", { [3] = 4 }, net.listen, host, port, listening)
   if not plain then return nil, message, code end
   return setmetatable({ plain = plain, context = context }, listener)
+end
+
+local function callable(value)
+  return type(value) == "function" or (getmetatable(value) or {}).__call ~= nil
+end
+
+local function check_callable(name, argument, value)
+  if not callable(value) then
+    misuse.raise("bad argument #%d to '%s' (function expected, got %s)", argument, name, type(value))
+  end
 end
 
 -- handler(fn [, on_handshake_error]): for net.serve; fn(stream, ...) is called once
 -- the handshake has been made. One that fails is the peer's affair, and is told to
 -- on_handshake_error(message, code, ...) if there is one.
 function tls.handler(fn, on_handshake_error)
+  check_callable("handler", 1, fn)
+  if on_handshake_error ~= nil then check_callable("handler", 2, on_handshake_error) end
   return function(stream, ...)
     local shaken, message, code = stream:handshake()
     if shaken then return fn(stream, ...) end
@@ -183,10 +206,21 @@ end
 
 -- serve(listener, handler [, options]): as net.serve, and on_handshake_error.
 function tls.serve(from, handler, options)
+  if (getmetatable(from) or {}).__name == "fern.net.listener" then
+    misuse.raise("bad argument #1 to 'serve' (a listener of tls.listen expected, got one without TLS)")
+  end
+  check_callable("serve", 2, handler)
+  if options ~= nil and type(options) ~= "table" then
+    misuse.raise("bad argument #3 to 'serve' (table expected, got %s)", type(options))
+  end
   local rest = {}
   for name, value in pairs(options or {}) do rest[name] = value end
+  local hears = rest.on_handshake_error
   rest.on_handshake_error = nil
-  return net.serve(from, tls.handler(handler, options and options.on_handshake_error), rest)
+  if hears ~= nil and not callable(hears) then
+    misuse.raise("bad option 'on_handshake_error' (function expected, got %s)", type(hears))
+  end
+  return net.serve(from, tls.handler(handler, hears), rest)
 end
 
 return tls
