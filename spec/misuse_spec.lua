@@ -4,6 +4,7 @@
 
 local fern = require "fern"
 local net = require "fern.net"
+local process = require "fern.process"
 local signal = require "fern.signal"
 
 local HERE <const> = debug.getinfo(1, "S").short_src
@@ -31,6 +32,25 @@ describe("misuse is told at the caller's line, with the caller's words,", functi
     assert.are.equal("bad option 'max' (a count of 0 or more expected)", complaint(net.serve, plain, print, { max = "1" }))
     local server = net.server(plain, print)
     assert.are.equal("bad argument #1 to 'stop' (a number of seconds expected)", complaint(server.stop, server, "1"))
+  end)
+
+  it("of programs", function()
+    assert.are.equal("bad argument #1 to 'run' (table expected, got string)", complaint(process.run, "ls"))
+    assert.are.equal("bad argument #1 to 'spawn' (table expected, got nil)", complaint(process.spawn))
+    assert.are.equal("unknown option 'timout'", complaint(process.run, { "ls", timout = 1 }))
+    assert.are.equal("unknown option 'timout'", complaint(process.shell, "ls", { timout = 1 }))
+    assert.are.equal("bad argument #2 to 'shell' (table expected, got number)", complaint(process.shell, "ls", 5))
+    assert.are.equal("bad option 'stdout' (invalid option 'pip')", complaint(process.run, { "ls", stdout = "pip" }))
+    assert.are.equal("bad option 'fds' (stream expected, got string)", complaint(process.spawn, { "ls", fds = { [5] = "x" } }))
+  end)
+
+  it("of what a program would not have got", function()
+    assert.are.equal("item 2 of the program and its arguments: string expected, got nil",
+      complaint(process.run, { "echo", nil, "x" }))
+    assert.are.equal("'run' takes one table: options stand beside the program's name",
+      complaint(process.run, { "sleep", "1" }, { timeout = 1 }))
+    assert.are.equal("options 'input' and 'stdin' exclude each other",
+      complaint(process.run, { "cat", input = "x", stdin = "null" }))
   end)
 
   it("of signals", function()

@@ -65,6 +65,10 @@ describe("a process", function()
     assert.are.same({ nil, "/: permission denied", "EACCES" }, { process.spawn { "/" } })
     assert.are.same({ nil, "/no/such/place: no such file or directory", "ENOENT" },
       { process.spawn { "/bin/sh", cwd = "/no/such/place" } })
+    assert.are.same({ nil, "/no/such/place: no such file or directory", "ENOENT" },
+      { process.spawn { "sh", cwd = "/no/such/place" } })
+    assert.are.same({ nil, "no-such-program: no such file or directory", "ENOENT" },
+      { process.spawn { "no-such-program", cwd = "/" } })
     local name = os.tmpname()
     assert.are.same({ nil, name .. ": permission denied", "EACCES" }, { process.spawn { name } })
     os.remove(name)

@@ -20,6 +20,7 @@
 
 local fern = require "fern"
 local core = require("fern.core").process
+local misuse = require "fern.misuse"
 
 local MAX = 64 * 1024 * 1024            -- bytes that communicate keeps of each output
 local PIECE = 64 * 1024
@@ -35,36 +36,52 @@ local OPTIONS = {
 }
 local RUN = { input = true, timeout = true, max = true }
 
-local function check_options(options, level, more)
+-- Where the C function's arguments come from.
+local FROM = { [2] = "env", [3] = "cwd", [4] = "stdin", [5] = "stdout", [6] = "stderr", [7] = "fds", [12] = "fds" }
+
+local function check_options(options, more)
   for name in pairs(options) do
     if type(name) ~= "number" and not OPTIONS[name] and not (more and more[name]) then
-      error(("unknown option '%s'"):format(tostring(name)), level + 1)
+      misuse.raise("unknown option '%s'", tostring(name))
     end
+  end
+  if options.cwd ~= nil and type(options.cwd) ~= "string" then
+    misuse.raise("bad option 'cwd' (string expected, got %s)", type(options.cwd))
   end
 end
 
-local function words_of(options, level)
+-- How many there are, be it with holes between them.
+local function count_words(options)
+  local count = 0
+  for key in pairs(options) do
+    if math.type(key) == "integer" then count = math.max(count, key) end
+  end
+  return count
+end
+
+local function words_of(options)
   local words = {}
-  for i, word in ipairs(options) do
+  for i = 1, count_words(options) do
+    local word = options[i]
     if type(word) ~= "string" and type(word) ~= "number" then
-      error(("argument %d of a program: string expected, got %s"):format(i, type(word)), level + 1)
+      misuse.raise("item %d of the program and its arguments: string expected, got %s", i, type(word))
     end
     words[i] = tostring(word)
   end
-  if #words == 0 then error("a program's name expected", level + 1) end
+  if #words == 0 then misuse.raise("a program's name expected") end
   return words
 end
 
-local function environment_of(env, level)
+local function environment_of(env)
   if env == nil then return nil end
-  if type(env) ~= "table" then error("option 'env': table expected", level + 1) end
+  if type(env) ~= "table" then misuse.raise("bad option 'env' (table expected, got %s)", type(env)) end
   local list = {}
   for name, value in pairs(env) do
     if type(name) ~= "string" or name == "" or name:find "=" then
-      error("option 'env': a name has neither '=' nor nothing in it", level + 1)
+      misuse.raise("bad option 'env' (a table of names and values expected, but '%s' is no name)", tostring(name))
     end
     if type(value) ~= "string" and type(value) ~= "number" then
-      error(("option 'env': %s is no string"):format(name), level + 1)
+      misuse.raise("bad option 'env' (string expected for '%s', got %s)", name, type(value))
     end
     list[#list + 1] = name .. "=" .. tostring(value)
   end
@@ -78,30 +95,35 @@ end
 -- Which of the two was missing is a guess of the system's error.
 local function explain(words, options, message, code)
   local what = words[1]
-  if code == "ENOENT" and options.cwd and words[1]:sub(1, 1) == "/" then
-    local file = io.open(words[1])
-    if file then
-      file:close()
-      what = options.cwd
-    end
+  if code == "ENOENT" and options.cwd then
+    local dir, _, errno = io.open(options.cwd)
+    if dir then dir:close() elseif errno == 2 then what = options.cwd end
   end
   return nil, ("%s: %s"):format(what, message), code
 end
 
-local function spawn(options, level, more)
-  if type(options) ~= "table" then error("table expected, got " .. type(options), level + 1) end
-  check_options(options, level + 1, more)
-  local words, how = words_of(options, level + 1), {}
-  local env = environment_of(options.env, level + 1)
+local function check_table(options, name, more)
+  if type(options) ~= "table" then
+    misuse.raise("bad argument #1 to '%s' (table expected, got %s)", name, type(options))
+  elseif more ~= nil then
+    misuse.raise("'%s' takes one table: options stand beside the program's name", name)
+  end
+end
+
+local function spawn(options, more)
+  check_options(options, more)
+  local words, how = words_of(options), {}
+  local env = environment_of(options.env)
   for i, name in ipairs(STDIO) do how[i] = options[name] or "inherit" end
-  local made, message, code = core.spawn(words, env, options.cwd, how[1], how[2], how[3],
-    options.fds, leads(options))
+  local made, message, code = misuse.call("spawn", FROM, core.spawn, words, env, options.cwd,
+    how[1], how[2], how[3], options.fds, leads(options))
   if made then return made end
   return explain(words, options, message, code)
 end
 
-function process.spawn(options)
-  return spawn(options, 2)
+function process.spawn(options, ...)
+  check_table(options, "spawn", ...)
+  return spawn(options)
 end
 
 function process.environ()
@@ -196,53 +218,57 @@ local function communicate(self, input, timeout, max)
   return result_of(talk, nil, signal)
 end
 
-local function check_number(value, name, level)
+local function check_number(value, what)
   if value ~= nil and (type(value) ~= "number" or value ~= value) then
-    error(("%s: number expected, got %s"):format(name, value ~= value and "NaN" or type(value)), level + 1)
+    misuse.raise("bad %s (number expected, got %s)", what, value ~= value and "NaN" or type(value))
   end
 end
 
 function core.methods.communicate(self, input, timeout, max)
   if input ~= nil and type(input) ~= "string" then
-    error("bad argument #1 to 'communicate' (string expected, got " .. type(input) .. ")", 2)
+    misuse.raise("bad argument #1 to 'communicate' (string expected, got %s)", type(input))
   end
-  check_number(timeout, "timeout", 2)
-  check_number(max, "max", 2)
+  check_number(timeout, "argument #2 to 'communicate'")
+  check_number(max, "argument #3 to 'communicate'")
   return communicate(self, input, timeout, max)
 end
 
 -- ---- run -------------------------------------------------------------
 
-local function run(options, level)
-  if type(options) ~= "table" then error("table expected, got " .. type(options), level + 1) end
+local function run(options)
   if options.input ~= nil and type(options.input) ~= "string" then
-    error("option 'input': string expected, got " .. type(options.input), level + 1)
+    misuse.raise("bad option 'input' (string expected, got %s)", type(options.input))
+  elseif options.input and options.stdin ~= nil and options.stdin ~= "pipe" then
+    misuse.raise("options 'input' and 'stdin' exclude each other")
   end
-  check_number(options.timeout, "option 'timeout'", level + 1)
-  check_number(options.max, "option 'max'", level + 1)
+  check_number(options.timeout, "option 'timeout'")
+  check_number(options.max, "option 'max'")
   local all = {}
   for name, value in pairs(options) do all[name] = value end
   all.stdin = options.stdin or options.input and "pipe"
   all.stdout, all.stderr = options.stdout or "pipe", options.stderr or "pipe"
-  local self <close>, message, code = spawn(all, level + 1, RUN)
+  local self <close>, message, code = spawn(all, RUN)
   if not self then return nil, message, code end
   return communicate(self, options.input, options.timeout, options.max)
 end
 
-function process.run(options)
-  return run(options, 2)
+function process.run(options, ...)
+  check_table(options, "run", ...)
+  return run(options)
 end
 
 function process.shell(command, options)
   if type(command) ~= "string" then
-    error("bad argument #1 to 'shell' (string expected, got " .. type(command) .. ")", 2)
+    misuse.raise("bad argument #1 to 'shell' (string expected, got %s)", type(command))
+  elseif options ~= nil and type(options) ~= "table" then
+    misuse.raise("bad argument #2 to 'shell' (table expected, got %s)", type(options))
   end
   local all = { "/bin/sh", "-c", command }
   for name, value in pairs(options or {}) do
-    if type(name) == "number" then error("options have names", 2) end
+    if type(name) == "number" then misuse.raise("bad argument #2 to 'shell' (options have names)") end
     all[name] = value
   end
-  return run(all, 2)
+  return run(all)
 end
 
 -- ---- fork ------------------------------------------------------------
@@ -285,7 +311,7 @@ function process.execute(command)
   if type(command) ~= "string" then
     error("bad argument #1 to 'execute' (string expected, got " .. type(command) .. ")", 2)
   end
-  local self <close>, _, code = spawn({ "/bin/sh", "-c", command }, 2)
+  local self <close>, _, code = spawn { "/bin/sh", "-c", command }
   if not self then return core.failure(code) end
   return execresult(self:wait())
 end
@@ -394,7 +420,7 @@ function process.popen(command, mode)
   if mode ~= "r" and mode ~= "w" then error("bad argument #2 to 'popen' (invalid mode)", 2) end
   local options = { "/bin/sh", "-c", command }
   options[mode == "r" and "stdout" or "stdin"] = "pipe"
-  local owner, _, code = spawn(options, 2)
+  local owner, _, code = spawn(options)
   if not owner then return core.failure(code, command) end
   local stream = owner.stdout or owner.stdin
   stream:max_line(2 ^ 53)
