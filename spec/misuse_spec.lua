@@ -3,6 +3,7 @@
 -- know it, wherever in fern's own files it is found.
 
 local fern = require "fern"
+local fs = require "fern.fs"
 local net = require "fern.net"
 local process = require "fern.process"
 local signal = require "fern.signal"
@@ -59,6 +60,12 @@ describe("misuse is told at the caller's line, with the caller's words,", functi
     assert.are.equal("bad argument #1 to 'on' (string expected, got function)", complaint(signal.on, print, "TERM"))
     assert.are.equal("bad argument #1 to 'ignore' (this signal cannot be caught or ignored)", complaint(signal.ignore, "KILL"))
     signal.default("USR2")
+  end)
+
+  it("of files", function()
+    assert.are.equal("bad argument #1 to 'copy' (string expected, got nil)", complaint(fs.copy, nil, "x"))
+    assert.are.equal("bad argument #2 to 'copy' (string expected, got nil)", complaint(fs.copy, "x"))
+    assert.are.equal("bad argument #1 to 'walk' (string expected, got nil)", complaint(fs.walk))
   end)
 
   it("of patches", function()

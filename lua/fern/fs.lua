@@ -4,6 +4,7 @@
 
 require "fern"
 local core = require "fern.core".fs
+local misuse = require "fern.misuse"
 
 local fs = {
   open = core.open,
@@ -82,15 +83,19 @@ local function copy_into(copy, source, to)
   if ok then ok, message, code = source:copy_to(copy.file) end
   if ok then ok, message, code = copy.file:close() end
   if ok then ok, message, code = core.chmod(copy.path, stat.mode) end
-  if ok then ok, message, code = core.rename(copy.path, to) end
   if not ok then return nil, message, code end
+  ok, message, code = core.rename(copy.path, to)
+  if not ok then return nil, message:sub(#copy.path + #" to " + 1), code end
   copy.path = nil
   return true
 end
 
 -- copy(from, to): contents and permissions. Whoever looks sees no half of it.
 function fs.copy(from, to)
-  local source, message, code = core.open(from)
+  if type(to) ~= "string" then
+    misuse.raise("bad argument #2 to 'copy' (string expected, got %s)", type(to))
+  end
+  local source, message, code = misuse.call("copy", nil, core.open, from)
   if not source then return nil, message, code end
   local _ <close> = source
   local file, path, why = core.temp_file(to)
@@ -144,9 +149,9 @@ end
 -- what is in them; links are told, not followed.
 function fs.walk(path, on_error)
   if on_error ~= nil and type(on_error) ~= "function" then
-    error(("bad argument #2 to 'walk' (function expected, got %s)"):format(type(on_error)), 2)
+    misuse.raise("bad argument #2 to 'walk' (function expected, got %s)", type(on_error))
   end
-  local entries, message, code = core.list(path)
+  local entries, message, code = misuse.call("walk", nil, core.list, path)
   if not entries then return nil, message, code end
   local self = setmetatable({ on_error = on_error }, walker)
   self[1] = { entries = entries, path = path:match("^(.-)/*$") .. "/" }
