@@ -177,6 +177,7 @@ describe("a client", function()
     check_misuse("'max_connections'.*whole number of 1", { max_connections = 0 })
     check_misuse("'cookies'.*jar", { cookies = 5 })
     check_misuse("'base'.*string expected", { base = 1 })
+    check_misuse("'base'.*URL expected, got \"nonsense\"", { base = "nonsense" })
     local client <close> = http.client {}
     assert.has_error(function() client:get("http://x/", { base = "x" }) end)
     assert.has_error(function() client:get("http://x/", { max_connections = 1 }) end)
@@ -251,9 +252,10 @@ describe("cookies", function()
       { domain = "x", name = "a", value = "1", secure = "no" } } do
       assert.has_error(function() jar:set(cookie) end)
     end
-    assert.are.equal("EINVAL", select(3, http.cookies("no such line")))
+    assert.are.same({ nil, "invalid argument: no such line", "EINVAL" }, { http.cookies("no such line") })
     assert.are.same({}, jar:list())
     assert.has_error(function() http.cookies(5) end)
+    assert.has_error(function() http.cookies():set { domain = "a.test", name = "n", value = "v", expire = 1 } end)
   end)
 
   it("of a foreign host are not taken", function()

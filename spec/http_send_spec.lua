@@ -500,7 +500,7 @@ describe("misuse of bodies", function()
   end
 
   it("raises, and says what is wrong", function()
-    check_misuse("'body' and 'form' are one too many", { body = "x", form = {} })
+    check_misuse("'body' and 'form' exclude each other", { body = "x", form = {} })
     check_misuse("'form' and 'multipart'", { form = {}, multipart = { a = "1" } })
     check_misuse("'body_size' goes with", { body = "x", body_size = 1 })
     check_misuse("'body_size'.*whole number of 0", { body = function() end, body_size = -1 })

@@ -108,6 +108,15 @@ describe("misuse of TLS is told at the caller's line, with the caller's words,",
 end)
 
 describe("a method that is called with a dot", function()
+  local has_http, http = pcall(require, "fern.http")
+  if has_http then
+    it("says so of a client of HTTP and of a jar", function()
+      local client <close> = http.client()
+      assert.are.equal("bad argument #1 to 'get' (fern.http.client expected, got string)", complaint(client.get, "http://x/"))
+      assert.are.equal("bad argument #1 to 'list' (fern.http.cookies expected, got nil)", complaint(http.cookies().list))
+    end)
+  end
+
   it("says whose it is", function()
     local plain <close> = listener()
     local server = net.server(plain, print)

@@ -13,6 +13,7 @@ if not ok then
     .. " (Debian: libcurl4-openssl-dev, Fedora: libcurl-devel, Alpine: curl-dev)" .. why, 0)
 end
 local cookies = require "fern.http.cookies"
+local misuse = require "fern.misuse"
 local forms = require "fern.http.forms"
 local options = require "fern.http.options"
 local sending = require "fern.http.sending"
@@ -111,6 +112,9 @@ function http.client(given)
   check_table(1, "client", given, 2)
   local fault = options.fault(options.client, given)
   if fault then error(fault, 2) end
+  if given.base and not core.join(given.base, "") then
+    error(("bad option 'base' (URL expected, got %q)"):format(given.base), 2)
+  end
   local self = setmetatable({ base = given.base, defaults = {} }, client)
   for name, value in pairs(given) do
     if not own[name] then self.defaults[name] = value end
@@ -174,6 +178,8 @@ end
 
 client.__close = client.close
 
+misuse.methods(client)
+
 function client:__tostring()
   return self.base and ("%s: %s"):format(client.__name, self.base) or client.__name
 end
@@ -213,6 +219,8 @@ function methods:timings()
   local timings = is_streamed(self) and self.body:timings()
   return timings or core.headers_timings(self.headers)
 end
+
+misuse.methods(methods, response)
 
 function response:__tostring()
   local what = is_streamed(self) and "a stream" or #self.body .. " bytes"

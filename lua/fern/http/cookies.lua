@@ -3,6 +3,7 @@
 -- each cookie, seven fields with tabs between them.
 
 local core = require "fern.http.core"
+local misuse = require "fern.misuse"
 
 local cookies = {}
 
@@ -20,7 +21,7 @@ function cookies.new(text)
   for line in (text or ""):gmatch("[^\r\n]+") do
     if not line:find("^#") or line:find("^#HttpOnly_") then
       local ok, message, code = self.core:add(line)
-      if not ok then return nil, message, code end
+      if not ok then return nil, ("%s: %s"):format(message, line), code end
     end
   end
   return self
@@ -46,6 +47,11 @@ function jar:list()
   return list
 end
 
+local FIELDS <const> = {
+  domain = true, subdomains = true, path = true, secure = true, http_only = true, expires = true,
+  name = true, value = true,
+}
+
 local function field(cookie, key, kind, default)
   local value = cookie[key]
   if value == nil then value = default end
@@ -63,6 +69,9 @@ function jar:set(cookie)
   if type(cookie) ~= "table" then
     error(("bad argument #1 to 'set' (table expected, got %s)"):format(type(cookie)), 2)
   end
+  for key in pairs(cookie) do
+    if not FIELDS[key] then error(("unknown field '%s' of a cookie"):format(tostring(key)), 2) end
+  end
   local secret = field(cookie, "http_only", "boolean", false) == "TRUE" and "#HttpOnly_" or ""
   local wide = field(cookie, "subdomains", "boolean", false)
   local line = table.concat({
@@ -77,6 +86,8 @@ end
 function jar:clear() return self.core:add("ALL") end
 
 function jar:__tostring() return ("%s: %d"):format(jar.__name, #self:list()) end
+
+misuse.methods(jar)
 
 cookies.jar = jar
 return cookies

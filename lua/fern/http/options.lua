@@ -54,8 +54,10 @@ local function version(name, value)
 end
 
 local function header_fault(name, values)
-  if type(name) ~= "string" or name == "" or name:find(NOT_TOKEN) then
-    return ("bad header name (%s)"):format(type(name) == "string" and ("%q"):format(name) or type(name))
+  if type(name) ~= "string" then
+    return ("bad option 'headers' (a table of names and values expected, but '%s' is no name)"):format(tostring(name))
+  elseif name == "" or name:find(NOT_TOKEN) then
+    return ("bad header name (%q)"):format(name)
   end
   for _, value in ipairs(type(values) == "table" and values or { values }) do
     if type(value) ~= "string" and type(value) ~= "number" then
@@ -116,7 +118,7 @@ local function conflict(given)
   for _, name in ipairs { "body", "form", "multipart" } do
     if given[name] ~= nil then bodies[#bodies + 1] = name end
   end
-  if #bodies > 1 then return ("options '%s' and '%s' are one too many"):format(bodies[1], bodies[2]) end
+  if #bodies > 1 then return ("options '%s' and '%s' exclude each other"):format(bodies[1], bodies[2]) end
   if given.body_size and not sending.is_source(given.body) then
     return "option 'body_size' goes with a body that is a function or a stream"
   end
@@ -127,7 +129,7 @@ end
 function options.fault(checks, given, ignored)
   for name, value in pairs(given) do
     local check = checks[name]
-    if not check and name ~= ignored then return ("unknown option '%s'"):format(name) end
+    if not check and name ~= ignored then return ("unknown option '%s'"):format(tostring(name)) end
     local fault = check and check(name, value)
     if fault then return fault end
   end
