@@ -125,15 +125,17 @@ function Host:get(url)
   })
 end
 
--- No robots.txt is no rule; one that cannot be had forbids all.
+-- No robots.txt is no rule; one that cannot be had forbids all: then why, as well.
 function Host:allows(path)
   local _ <close> = self.lock:hold()            -- the first one asks, for all
   if not self.rules then
-    local answer = self:get(self.origin .. "/robots.txt")
+    local url = self.origin .. "/robots.txt"
+    local answer, message = self:get(url)
     local status = answer and answer.status or 500
+    if status >= 500 then self.problem = message or ("%s: status %d"):format(url, status) end
     self.rules = status < 300 and parse_robots(answer.body) or status < 500 and {} or FORBIDDEN
   end
-  return allows(self.rules, path)
+  return allows(self.rules, path), self.problem
 end
 
 -- ---- the crawl
@@ -155,12 +157,14 @@ function Crawl:add(url)
   self.queue:put(url)
 end
 
+function Crawl:fail(problem)
+  self.failed = self.failed + 1
+  print(problem)
+end
+
 function Crawl:start_at(url)
   local origin, path = split(url)
-  if not origin then
-    self.failed = self.failed + 1
-    return print(url .. ": not a URL of http")
-  end
+  if not origin then return self:fail(url .. ": not a URL of http") end
   self.hosts[origin] = self.hosts[origin] or new_host(origin, self.settings)
   self:add(origin .. path)
 end
@@ -182,14 +186,15 @@ end
 function Crawl:visit(url)
   local origin, path = split(url)
   local host = self.hosts[origin]
-  if not host:allows(path) then
+  local allowed, problem = host:allows(path)
+  if problem then return self:fail(problem) end
+  if not allowed then
     self.forbidden = self.forbidden + 1
     return
   end
   local answer, message = host:get(url)
   if not answer or answer.status >= 400 then
-    self.failed = self.failed + 1
-    return print(message or ("%s: status %d"):format(url, answer.status))
+    return self:fail(message or ("%s: status %d"):format(url, answer.status))
   end
   self.fetched = self.fetched + 1
   print(("%s: %d bytes"):format(url, #answer.body))

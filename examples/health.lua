@@ -47,8 +47,8 @@ while arg[i] do
   elseif option then
     i = i + 1
     options[option] = tonumber(arg[i])
-    if not options[option] or options[option] <= 0 then
-      leave(io.stderr, 2, ("-%s needs a number above 0\n"):format(option))
+    if not options[option] or options[option] <= 0 or (option == "n" and options.n % 1 ~= 0) then
+      leave(io.stderr, 2, ("-%s needs a %snumber above 0\n"):format(option, option == "n" and "whole " or ""))
     end
   else
     add_target(arg[i])
@@ -92,7 +92,7 @@ local function clear()
 end
 
 progress()
-for target, problem, seconds in fern.pool(options.n // 1):imap_unordered(check, targets) do
+for target, problem, seconds in fern.pool(options.n):imap_unordered(check, targets) do
   known = known + 1
   if problem then down = down + 1 end
   clear()

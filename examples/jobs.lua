@@ -24,7 +24,7 @@ local options, commands = { n = 8 }, {}
 local function number(option, text)
   local value = tonumber(text)
   if not value or value <= 0 or (option == "n" and value % 1 ~= 0) then
-    leave(io.stderr, 2, ("-%s needs a number above 0\n"):format(option))
+    leave(io.stderr, 2, ("-%s needs a %snumber above 0\n"):format(option, option == "n" and "whole " or ""))
   end
   return value
 end

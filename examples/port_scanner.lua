@@ -25,8 +25,8 @@ while arg[i] do
   if option then
     i = i + 1
     options[option] = tonumber(arg[i])
-    if not options[option] or options[option] <= 0 then
-      leave(io.stderr, 2, ("-%s needs a number above 0\n"):format(option))
+    if not options[option] or options[option] <= 0 or (option == "n" and options.n % 1 ~= 0) then
+      leave(io.stderr, 2, ("-%s needs a %snumber above 0\n"):format(option, option == "n" and "whole " or ""))
     end
   else
     words[#words + 1] = arg[i]
@@ -61,7 +61,7 @@ local function try(port)
 end
 
 local began, open = fern.now(), 0
-for port, is_open, greeting in fern.pool(options.n // 1):imap(try, ports) do
+for port, is_open, greeting in fern.pool(options.n):imap(try, ports) do
   if is_open then
     open = open + 1
     print(("%5d open  %s"):format(port, greeting))

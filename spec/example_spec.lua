@@ -231,7 +231,7 @@ describe("examples/health.lua", function()
     local output, code = script.run("", "examples/health.lua", "--help")
     assert.is_truthy(output:find("^usage: .*TARGET"), output)
     assert.are.equal(0, code)
-    for _, wrong in ipairs { "", "nonsense", "-n 0", "-t x", "-n", "a:b:c", "-x" } do
+    for _, wrong in ipairs { "", "nonsense", "-n 0", "-n 0.5 a:1", "-t x", "-n", "a:b:c", "-x" } do
       local words = {}
       for word in wrong:gmatch("%S+") do words[#words + 1] = word end
       output, code = script.run("", "examples/health.lua", table.unpack(words))
@@ -281,6 +281,7 @@ describe("examples/port_scanner.lua", function()
     for _, ports in ipairs { "0", "65536", "10-5", "x", "1-2-3" } do
       assert.are.equal(2, (select(2, script.run("", "examples/port_scanner.lua", "127.0.0.1", ports))))
     end
+    assert.are.equal(2, (select(2, script.run("", "examples/port_scanner.lua", "-n", "0.5", "127.0.0.1", "1"))))
   end)
 end)
 
@@ -426,7 +427,7 @@ describe("examples/jobs.lua", function()
     lines, code = jobs("--help")
     assert.are.same({ true, 0 }, { lines[1]:find("^usage:") ~= nil, code })
     lines, code = jobs("-n", "0")
-    assert.are.same({ true, 2 }, { lines[1]:find("needs a number") ~= nil, code })
+    assert.are.same({ true, 2 }, { lines[1]:find("needs a whole number") ~= nil, code })
   end)
 end)
 
@@ -485,6 +486,12 @@ describe("examples/crawler.lua", function()
     end
     output, code = script.run("", "examples/crawler.lua", "ftp://x/")
     assert.matches("^ftp://x/: not a URL of http\n0 pages", output)
+    assert.are.equal(1, code)
+  end)
+
+  it("says why a robots.txt cannot be had, which forbids all", function()
+    local output, code = script.run("", "examples/crawler.lua", REFUSED)
+    assert.matches("^http://127.0.0.1:1/robots.txt: connection refused\n0 pages.*1 failed, 0 forbidden", output)
     assert.are.equal(1, code)
   end)
 end)
