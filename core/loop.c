@@ -7,6 +7,7 @@
 #include "fern.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -99,8 +100,21 @@ static void use_reserve(void)
     ev_set_allocator(allocate);
 }
 
+/* A process that was started without 0, 1 or 2 would get libev's own descriptors there, or
+   a connection, and read its input from them, or print into them. */
+static void occupy_standard(void)
+{
+    for (int fd = 0; fd <= 2; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF) {
+            int opened = open("/dev/null", O_RDWR);
+            if (opened > 2)     /* another OS thread was faster */
+                close(opened);
+        }
+}
+
 static struct ev_loop *new_loop(void)
 {
+    occupy_standard();
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, use_reserve);
     return restock() ? ev_loop_new(EVFLAG_AUTO | EVFLAG_NOENV) : NULL;

@@ -77,6 +77,8 @@ FERN_API double fern_now(void);
 /* Open the calling OS thread's hub. With a loop of its own, the caller
    becomes its main green thread; on a host's loop the caller is the hub, and
    threads run from inside the host's ev_run. `options` may be NULL.
+   With a loop of its own, those of the descriptors 0, 1 and 2 that are closed
+   become /dev/null, lest the loop or a connection be taken for stdin.
    Returns 0, -EBUSY when this OS thread has a hub, or -ENOMEM and the like. */
 FERN_API int fern_hub_open(const fern_hub_options *options, fern_hub **out);
 

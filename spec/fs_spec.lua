@@ -518,6 +518,17 @@ describe("the standard streams", function()
   end)
 end)
 
+describe("standard input", function()
+  it("is at its end, and nobody else's, if the process was started without", function()
+    local output = script.run_text("exec <&-; ", [[
+      local fern = require "fern"
+      local listener <close> = assert(fern.net.listen("127.0.0.1", 0))
+      print(listener:fd() > 2, fern.fs.stdin():read())
+    ]])
+    assert.are.equal("true\tnil\tclosed\tEPIPE\n", output)
+  end)
+end)
+
 describe("without descriptors", function()
   it("everything fails, and works again later", function()
     local output, code = script.run_text("ulimit -n 40; ", [[
