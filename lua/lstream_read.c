@@ -304,7 +304,8 @@ static void check_until(lua_State *L, const lstream *self, struct until *until)
     lfern_options(L, 3, names);
     lua_getfield(L, 3, "max");
     until->max = lfern_option_size(L, "max", 0, self->max_line);
-    lua_getfield(L, 3, "keep");
+    if (lua_getfield(L, 3, "keep") != LUA_TNIL && !lua_isboolean(L, -1))
+        luaL_error(L, "bad option 'keep' (boolean expected, got %s)", luaL_typename(L, -1));
     until->keep = lua_toboolean(L, -1);
     lua_getfield(L, 3, "timeout");
     if (!lua_isnil(L, -1))
