@@ -22,14 +22,16 @@ static bool has_zero(lua_State *L, int arg)
 
 int lnet_check_address(lua_State *L, const char **host, const char **port)
 {
-    *host = luaL_checkstring(L, 1);
+    luaL_checktype(L, 1, LUA_TSTRING);
+    *host = lua_tostring(L, 1);
     if (lua_type(L, 2) == LUA_TNUMBER) {
         lua_Integer number = luaL_checkinteger(L, 2);
         luaL_argcheck(L, number >= 0 && number <= 65535, 2, "port out of range");
         lua_pushfstring(L, "%I", (LUAI_UACINT)number);
         lua_replace(L, 2);
     }
-    *port = luaL_checkstring(L, 2);
+    if (!(*port = lua_tostring(L, 2)))
+        luaL_typeerror(L, 2, "port");
     return has_zero(L, 1) || has_zero(L, 2) ? FERN_EAI - abs(EAI_NONAME) : 0;
 }
 

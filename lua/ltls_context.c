@@ -296,7 +296,7 @@ static void check_server(lua_State *L, ltls_context *self, int index, fern_tls_o
 {
     int type = lua_getfield(L, 1, "sni");
     if (type != LUA_TNIL && !options->server)
-        refuse(L, "sni", "no such thing for a client");
+        luaL_error(L, "bad option 'sni' (it is for a server)");
     if (type == LUA_TTABLE) {
         check_names(L);
     } else if (type != LUA_TNIL) {

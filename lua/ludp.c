@@ -108,7 +108,8 @@ struct place {
    Returns the first argument after them. */
 static int check_place(lua_State *L, int arg, const ludp *self, struct place *place)
 {
-    place->host = luaL_checklstring(L, arg, &place->length);
+    luaL_checktype(L, arg, LUA_TSTRING);
+    place->host = lua_tolstring(L, arg, &place->length);
     place->port = NULL;
     if (is_local(self))
         return arg + 1;
@@ -116,7 +117,8 @@ static int check_place(lua_State *L, int arg, const ludp *self, struct place *pl
         lua_Integer port = luaL_checkinteger(L, arg + 1);
         luaL_argcheck(L, port >= 0 && port <= 65535, arg + 1, "port out of range");
     }
-    place->port = luaL_checkstring(L, arg + 1);
+    if (!(place->port = lua_tostring(L, arg + 1)))
+        luaL_typeerror(L, arg + 1, "port");
     return arg + 2;
 }
 
@@ -494,6 +496,8 @@ static bool check_bind(lua_State *L, int family, struct place *place)
     const char *path = check_text(L, "path", &place->length);
     if (path) {
         luaL_argcheck(L, family == AF_UNIX, 1, "a path is for a Unix socket");
+        if (lua_getfield(L, 1, "host") != LUA_TNIL || lua_getfield(L, 1, "port") != LUA_TNIL)
+            luaL_argerror(L, 1, "a Unix socket has a path, and no host and port");
         place->host = path;
         return true;
     }

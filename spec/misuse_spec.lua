@@ -81,7 +81,7 @@ describe("misuse of TLS is told at the caller's line, with the caller's words,",
   if not has_tls then return end
 
   it("of clients", function()
-    assert.are.equal("bad argument #2 to 'connect' (string expected, got nil)", complaint(tls.connect, "localhost"))
+    assert.are.equal("bad argument #2 to 'connect' (port expected, got nil)", complaint(tls.connect, "localhost"))
     assert.are.equal("bad argument #3 to 'connect' (table expected, got number)", complaint(tls.connect, "localhost", 1, 5))
     assert.are.equal("bad argument #3 to 'connect' (unknown option 'timout')",
       complaint(tls.connect, "localhost", 1, { timout = 5 }))
@@ -93,6 +93,7 @@ describe("misuse of TLS is told at the caller's line, with the caller's words,",
   it("of servers", function()
     local plain <close> = listener()
     assert.are.equal("a server needs the option 'certificate'", complaint(tls.listen, "127.0.0.1", 0))
+    assert.are.equal("bad option 'sni' (it is for a server)", complaint(tls.context, { sni = {} }))
     assert.are.equal("bad argument #3 to 'listen' (unknown option 'cert')",
       complaint(tls.listen, "127.0.0.1", 0, { cert = "a.pem" }))
     assert.are.equal("bad argument #3 to 'listen' (a server's context expected)",

@@ -302,7 +302,8 @@ describe("options", function()
     for _, bad in ipairs {
       { ttl = "x" }, { ttl = -1 }, { ttl = 1.5 }, { broadcast = 1 }, { family = "x" }, { family = 2 },
       { port = {} }, { port = 1.5 }, { host = true }, { unknown = 1 }, { path = "x", family = "inet" },
-      { path = "x", host = "y", family = "inet6" }, { family = "unix", port = 1 }, { timeout = 0 / 0 },
+      { path = "x", host = "y", family = "inet6" }, { path = "@", host = "y" },
+      { path = "@", port = 1 }, { family = "unix", port = 1 }, { timeout = 0 / 0 },
       { multicast_interface = {} },
     } do
       assert.has_error(function() net.udp(bad) end)
@@ -316,6 +317,7 @@ describe("options", function()
     assert.has_error(function() a:sendto("x", "127.0.0.1", 65536) end)
     assert.has_error(function() a:sendto("x", "127.0.0.1", -1) end)
     assert.has_error(function() a:sendto(nil, "127.0.0.1", 1) end)
+    assert.has_error(function() a:sendto("x", 80, "127.0.0.1") end)
     assert.has_error(function() a:receive(-1) end)
     assert.has_error(function() a:receive(1, 0 / 0) end)
     assert.has_error(function() a.receive({}) end)
