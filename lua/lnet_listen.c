@@ -2,6 +2,7 @@
    lnet_listen: listeners. Each stands in a list of the hub's while it is open: the
    hub's end closes it before its io goes. Its io is NULL once it is closed; a call
    that waits meanwhile comes back with -EBADF. */
+#include "lfs.h"
 #include "lnet.h"
 
 #include <errno.h>
@@ -183,9 +184,7 @@ static int net_listen_unix(lua_State *L)
     fern_io *io = NULL;
     int rc = lnet_check_path(L, &path);
     lnet_check_options(L, 2, names, true, &options);
-    size_t mode = lnet_option_size(L, &options, "mode", 0);
-    if (mode > 07777)
-        luaL_error(L, "bad option 'mode' (at most %d expected)", 07777);
+    mode_t mode = options.arg ? lfs_option_mode(L, options.arg, 0) : 0;
     fern_listen_options wanted = {
         .backlog = check_backlog(L, &options), .mode = (int)mode,
         .unlink = lnet_option_flag(L, &options, "unlink"),

@@ -2,6 +2,7 @@
 -- Unix sockets and descriptors that travel, in Lua.
 
 local fern = require "fern"
+local fs = require "fern.fs"
 local net = require "fern.net"
 local unix = require "spec.support.unix"
 local script = require "spec.support.script"
@@ -91,6 +92,12 @@ describe("a Unix socket", function()
     assert.is_truthy(listener)
     local pipe <close> = io.popen("stat -c %a " .. path)
     assert.are.equal("600", pipe:read("l"))
+  end)
+
+  it("has the mode that is asked for in digits, as of files", function()
+    local listener <close> = assert(net.listen_unix(path, { mode = "640" }))
+    assert.is_truthy(listener)
+    assert.are.equal(tonumber("640", 8), fs.stat(path).mode)
   end)
 
   it("tells who is at the other end", function()
@@ -216,7 +223,9 @@ describe("misuse of Unix sockets", function()
     check_raises("unknown option 'nodelay'", net.connect_unix, "@", { nodelay = true })
     check_raises("unknown option 'unlink'", net.connect_unix, "@", { unlink = true })
     check_raises("bad option 'unlink'", net.listen_unix, "@", { unlink = 1 })
-    check_raises("bad option 'mode'", net.listen_unix, "@", { mode = 100000 })
+    for _, mode in ipairs { 100000, "rw", "999", true } do
+      check_raises("bad option 'mode' %(permissions expected", net.listen_unix, "@", { mode = mode })
+    end
     check_raises("bad option 'descriptors'", net.pair, { descriptors = "yes" })
     check_raises("number expected", net.open, {})
     check_raises("descriptor expected", net.open, -1)

@@ -56,7 +56,7 @@ function net.listen(host, port, options) end
 
 ---A listener at a path, or at "@name", which has no file.
 ---@param path string
----@param options? { backlog: integer?, unlink: boolean?, mode: integer?, descriptors: boolean? }
+---@param options? { backlog: integer?, unlink: boolean?, mode: string|integer?, descriptors: boolean? }
 ---@return fern.net.listener? listener
 ---@return string? message
 ---@return string? code
