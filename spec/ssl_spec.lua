@@ -237,6 +237,18 @@ describe("newcontext", function()
     assert.is_nil((ssl.wrap(socket.tcp(), client_cfg { mode = "x" })))
   end)
 
+  it("and wrap say what is wrong with what they are given", function()
+    assert.are.same({ nil, "invalid option (no_such)" },
+      { ssl.newcontext { mode = "client", protocol = "any", options = "no_such" } })
+    assert.has_error(function() ssl.newcontext { mode = "client", protocol = "any", cafile = 5 } end)
+    local raised, problem = pcall(ssl.wrap, nil, { mode = "client", protocol = "any" })
+    assert.are.same({ false, true }, { raised, problem:find("socket expected, got nil", 1, true) ~= nil })
+    local master <close> = socket.tcp4()
+    raised, problem = pcall(ssl.wrap, master)
+    assert.are.same({ false, true }, { raised, problem:find("table or context expected, got nil", 1, true) ~= nil })
+    assert.are.equal(1, master:settimeout(1))
+  end)
+
   it("makes what many connections share", function()
     local context = assert(ssl.newcontext(client_cfg()))
     for _ = 1, 3 do

@@ -4,6 +4,7 @@
 -- As there, nobody is verified unless `verify` says so, and then not whether the
 -- certificate is for the host.
 
+local misuse = require "fern.misuse"
 local socket = require "fern.socket"
 local tls = require "fern.tls"
 local openssl = require "fern.tls.openssl"
@@ -104,6 +105,14 @@ local function try_all(options, cfg)
   return true
 end
 
+-- What LuaSec says of an option that OpenSSL does not know; raises for all else.
+local function invalid_option(problem)
+  if type(problem) ~= "string" then error(problem, 0) end
+  local name = problem:match("OpenSSL has no '(.*)'%)$")
+  if not name then misuse.raise(problem) end
+  return ("invalid option (%s)"):format(name)
+end
+
 -- newcontext(cfg): what handshakes are made with, or nil, message.
 function ssl.newcontext(cfg)
   if cfg.mode ~= "client" and cfg.mode ~= "server" then
@@ -117,8 +126,9 @@ function ssl.newcontext(cfg)
   local ok, message = try_all(options, cfg)
   if not ok then return nil, message end
   if cfg.dhparam then options.dh = cfg.dhparam(false, 2048) end
-  local context
-  context, message = tls.context(options)
+  local made, context
+  made, context, message = pcall(tls.context, options)
+  if not made then return nil, invalid_option(context) end
   if not context then return nil, message end
   return context
 end
@@ -143,8 +153,19 @@ local function take(sock)
   return core.take(other)
 end
 
+local function check_wrap(sock, cfg)
+  local has_fields, getfd = pcall(function() return sock.getfd end)
+  if not has_fields or not getfd then
+    misuse.raise("bad argument #1 to 'wrap' (socket expected, got %s)", type(sock))
+  end
+  if type(cfg) ~= "table" and (getmetatable(cfg) or {}).__name ~= "fern.tls.context" then
+    misuse.raise("bad argument #2 to 'wrap' (table or context expected, got %s)", type(cfg))
+  end
+end
+
 -- wrap(socket, cfg or context): an object, before its handshake; or nil, message.
 function ssl.wrap(sock, cfg)
+  check_wrap(sock, cfg)
   local context = cfg
   if type(cfg) == "table" then
     local why
