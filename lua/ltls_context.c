@@ -377,7 +377,7 @@ static int context_reload(lua_State *L)
         lfern_options(L, 2, names);
         for (int i = 0; i < 2; i++)
             if (lua_getfield(L, 2, fixed[i]) != LUA_TNIL)
-                refuse(L, fixed[i], "nothing that a reload could change");
+                luaL_error(L, "bad option '%s' (a reload cannot change it)", fixed[i]);
     }
     lua_settop(L, 2);
     lua_getiuservalue(L, 1, 2);

@@ -88,6 +88,11 @@ describe("misuse of TLS is told at the caller's line, with the caller's words,",
     assert.are.equal("bad argument #3 to 'connect' (unknown option 'nodelai')",
       complaint(tls.connect, "localhost", 1, { connect = { nodelai = true } }))
     assert.are.equal("bad argument #1 to 'wrap' (stream expected, got nil)", complaint(tls.wrap, nil, { host = "x" }))
+    assert.are.equal("bad option 'context' (fern.tls.context expected, got FILE*)",
+      complaint(tls.connect, "localhost", 1, { context = io.stdout }))
+    local nobody = tls.context { server = true, sni = function() return false end }
+    assert.are.equal("bad argument #3 to 'connect' (a client's context expected)",
+      complaint(tls.connect, "localhost", 1, { context = nobody }))
   end)
 
   it("of servers", function()

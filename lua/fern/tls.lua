@@ -21,13 +21,14 @@ local tls = { context = core.context }
 
 -- What is of one connection; everything else is of its context.
 local CHECKS <const> = {
-  context = "userdata", host = "string", server_name = "string", session = "string",
+  context = "fern.tls.context", host = "string", server_name = "string", session = "string",
   any_host = "boolean", timeout = "number", handshake = "boolean", connect = "table",
 }
 
 local function check(name, value)
-  if type(value) ~= CHECKS[name] then
-    misuse.raise("bad option '%s' (%s expected, got %s)", name, CHECKS[name], type(value))
+  local kind = type(value) == "userdata" and (getmetatable(value) or {}).__name or type(value)
+  if kind ~= CHECKS[name] then
+    misuse.raise("bad option '%s' (%s expected, got %s)", name, CHECKS[name], kind)
   end
   if value ~= value then misuse.raise("bad option '%s' (a number of seconds expected)", name) end
 end
@@ -107,6 +108,7 @@ function tls.connect(host, port, options)
   local left = new_limit(own.timeout)
   local context, message, code = context_of("connect", 3, own, rest)
   if not context then return nil, message, code end
+  if context:is_server() then misuse.raise("bad argument #3 to 'connect' (a client's context expected)") end
   local connecting = {}
   for name, value in pairs(own.connect or {}) do connecting[name] = value end
   connecting.timeout = left() or connecting.timeout
