@@ -113,6 +113,21 @@ describe("misuse of TLS is told at the caller's line, with the caller's words,",
   end)
 end)
 
+describe("a function of a module that is called with a colon", function()
+  it("says so", function()
+    assert.are.equal("'run' is called with a dot, not with a colon", complaint(process.run, process, { "ls" }))
+    assert.are.equal("'shell' is called with a dot, not with a colon", complaint(process.shell, process, "ls"))
+    local has_http, http = pcall(require, "fern.http")
+    if has_http then
+      assert.are.equal("'get' is called with a dot, not with a colon", complaint(http.get, http, "http://x/"))
+    end
+    local has_tls, tls = pcall(require, "fern.tls")
+    if has_tls then
+      assert.are.equal("'connect' is called with a dot, not with a colon", complaint(tls.connect, tls, "x", 1))
+    end
+  end)
+end)
+
 describe("a method that is called with a dot", function()
   local has_http, http = pcall(require, "fern.http")
   if has_http then

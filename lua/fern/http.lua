@@ -78,6 +78,7 @@ end
 
 -- request{url=, method=, headers=, body=...} -> response, or nil, message, code.
 function http.request(given)
+  misuse.check_dot("request", http, given)
   check_table(1, "request", given, 2)
   local fault = find_fault(given.url, given, "url")
   if fault then error(fault, 2) end
@@ -86,6 +87,7 @@ end
 
 -- get(url [, options]): as request, with the URL in front.
 function http.get(url, given)
+  misuse.check_dot("get", http, url)
   if given == nil and type(url) == "string" then return core.request(url) end
   if given ~= nil then check_table(2, "get", given, 2) end
   local fault = find_fault(url, given or {})

@@ -45,7 +45,12 @@ function misuse.call(name, arguments, fn, ...)
   return results(name, arguments, pcall(fn, ...))
 end
 
--- ---- a dot where a colon should be ----
+-- ---- a colon where a dot should be, and a dot where a colon should be ----
+
+-- The function `name` of a module has got that module itself for its first argument.
+function misuse.check_dot(name, module, first)
+  if first == module then misuse.raise("'%s' is called with a dot, not with a colon", name) end
+end
 
 -- The methods of `class`, of objects whose metatable is `meta`, look at what they are given.
 function misuse.methods(class, meta)

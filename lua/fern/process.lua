@@ -103,6 +103,7 @@ local function explain(words, options, message, code)
 end
 
 local function check_table(options, name, more)
+  misuse.check_dot(name, process, options)
   if type(options) ~= "table" then
     misuse.raise("bad argument #1 to '%s' (table expected, got %s)", name, type(options))
   elseif more ~= nil then
@@ -258,6 +259,7 @@ function process.run(options, ...)
 end
 
 function process.shell(command, options)
+  misuse.check_dot("shell", process, command)
   if type(command) ~= "string" then
     misuse.raise("bad argument #1 to 'shell' (string expected, got %s)", type(command))
   elseif options ~= nil and type(options) ~= "table" then

@@ -104,6 +104,7 @@ end
 
 -- connect(host, port [, options]): a connection, and the handshake.
 function tls.connect(host, port, options)
+  misuse.check_dot("connect", tls, host)
   local own, rest = split("connect", options, 3)
   local left = new_limit(own.timeout)
   local context, message, code = context_of("connect", 3, own, rest)
@@ -175,6 +176,7 @@ end
 
 -- listen(host, port, options or context [, net.listen's options])
 function tls.listen(host, port, options, listening)
+  misuse.check_dot("listen", tls, host)
   local context, message, code = context_of_server("listen", 3, options)
   if not context then return nil, message, code end
   local plain
