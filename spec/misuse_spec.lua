@@ -54,6 +54,11 @@ describe("misuse is told at the caller's line, with the caller's words,", functi
       complaint(process.run, { "cat", input = "x", stdin = "null" }))
   end)
 
+  it("of pipes as Lua has them", function()
+    local pipe <close> = process.popen("true")
+    assert.are.equal("bad argument #1 to 'read' (invalid format)", complaint(pipe.read, pipe, "q"))
+  end)
+
   it("of signals", function()
     assert.are.equal("bad argument #1 to 'wait' (no such signal)", complaint(signal.wait, "NOPE"))
     assert.are.equal("bad argument #2 to 'wait' (number expected, got string)", complaint(signal.wait, "USR2", "x"))
@@ -66,6 +71,7 @@ describe("misuse is told at the caller's line, with the caller's words,", functi
     assert.are.equal("bad argument #1 to 'copy' (string expected, got nil)", complaint(fs.copy, nil, "x"))
     assert.are.equal("bad argument #2 to 'copy' (string expected, got nil)", complaint(fs.copy, "x"))
     assert.are.equal("bad argument #1 to 'walk' (string expected, got nil)", complaint(fs.walk))
+    assert.are.equal("bad option 'timeout' (number expected, got string)", complaint(fs.temp_file, { timeout = "x" }))
   end)
 
   it("of patches", function()
@@ -103,6 +109,9 @@ describe("misuse of TLS is told at the caller's line, with the caller's words,",
       complaint(tls.listen, "127.0.0.1", 0, { cert = "a.pem" }))
     assert.are.equal("bad argument #3 to 'listen' (a server's context expected)",
       complaint(tls.listen, "127.0.0.1", 0, tls.context {}))
+    local nobody = assert(tls.listen("127.0.0.1", 0, { sni = function() return false end }))
+    assert.are.equal("bad argument #1 to 'accept' (number expected, got string)", complaint(nobody.accept, nobody, "x"))
+    nobody:close()
     assert.are.equal("bad argument #1 to 'listener' (listener expected, got number)", complaint(tls.listener, 5, {}))
     assert.are.equal("bad argument #1 to 'serve' (a listener of tls.listen expected, got one without TLS)",
       complaint(tls.serve, plain, print))

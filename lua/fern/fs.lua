@@ -46,9 +46,13 @@ local function beginning(options, name)
   return dir .. "/" .. (options.prefix or "fern-"), options.timeout
 end
 
-function fs.temp_file(options) return core.temp_file(beginning(options, "temp_file")) end
+function fs.temp_file(options)
+  return misuse.call("temp_file", { [2] = "timeout" }, core.temp_file, beginning(options, "temp_file"))
+end
 
-function fs.temp_dir(options) return core.temp_dir(beginning(options, "temp_dir")) end
+function fs.temp_dir(options)
+  return misuse.call("temp_dir", { [2] = "timeout" }, core.temp_dir, beginning(options, "temp_dir"))
+end
 
 -- ---- descriptors 0, 1 and 2: one stream of each, for what it has read is its own
 

@@ -198,7 +198,7 @@ response.__name = "fern.http.response"
 
 -- An array of all values of the headers of that name, in the order received.
 function methods:header_list(name)
-  return core.headers_list(self.headers, name)
+  return misuse.call("header_list", misuse.METHOD, core.headers_list, self.headers, name)
 end
 
 local function is_streamed(self) return type(self.body) ~= "string" end
@@ -207,7 +207,7 @@ local function is_streamed(self) return type(self.body) ~= "string" end
 for _, name in ipairs { "read", "read_some", "read_until", "lines", "copy_to", "settimeout" } do
   methods[name] = function(self, ...)
     if not is_streamed(self) then error("the body is there: it was not asked for with 'stream'", 2) end
-    return self.body[name](self.body, ...)
+    return misuse.call(name, misuse.METHOD, self.body[name], self.body, ...)
   end
 end
 

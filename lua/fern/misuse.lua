@@ -27,9 +27,13 @@ end
 
 -- ---- checks that others have made ----
 
+-- What a method's arguments are to the function that it is.
+misuse.METHOD = { [2] = 1, [3] = 2, [4] = 3, [5] = 4 }
+
 local function results(name, arguments, ok, problem, ...)
   if ok then return problem, ... end
-  if type(problem) ~= "string" or problem == "not enough memory" then error(problem, 0) end
+  local found_here = type(problem) == "string" and problem ~= "not enough memory"
+  if not found_here or problem:find("^[^\n]-:%d+: ") then error(problem, 0) end     -- it has its place
   local message = problem:gsub("^bad argument #(%d+) to '.-'", function(number)
     local argument = arguments and arguments[math.tointeger(number)] or number
     if not tonumber(argument) then return ("bad option '%s'"):format(argument) end

@@ -348,7 +348,7 @@ end
 -- One after the other: what was read before a failure is told, as Lua does. A nil
 -- at the end, for a last number would be a timeout.
 local function read_each(stream, format, ...)
-  local value, message, code = stream:read(format, nil)
+  local value, message, code = misuse.call("read", misuse.METHOD, stream.read, stream, format, nil)
   if value == nil then return nil, message, code end
   if select("#", ...) == 0 then return value end
   return value, read_each(stream, ...)
@@ -375,7 +375,7 @@ end
 function file:write(...)
   local stream = check_open(self, "write")
   if not self.writes then return core.failure "EBADF" end
-  local ok, _, code = stream:write(...)
+  local ok, _, code = misuse.call("write", misuse.METHOD, stream.write, stream, ...)
   if not ok then return core.failure(code) end
   return self
 end

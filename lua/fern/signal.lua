@@ -34,7 +34,7 @@ function signal.wait(name, timeout)
   local one, message, code = opened(name)
   if not one then return nil, message, code end
   local ok
-  ok, message, code = misuse.call("wait", { 2 }, one.wait, one, timeout)
+  ok, message, code = misuse.call("wait", nil, one.wait, one, timeout)
   if ok then return name end
   return nil, message, code
 end

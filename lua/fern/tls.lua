@@ -129,7 +129,8 @@ listener.__index = listener
 -- The handshake is not made here, where it would hold up the next one: the first
 -- call that reads or writes makes it.
 function listener:accept(timeout)
-  local connection, message, code = self.plain:accept(timeout)
+  local plain = self.plain
+  local connection, message, code = misuse.call("accept", misuse.METHOD, plain.accept, plain, timeout)
   if not connection then return nil, message, code end
   return core.wrap(connection, self.context)
 end
