@@ -89,16 +89,20 @@ static uint32_t era(void)
     return fern_forks + 1;
 }
 
-static int wait_a_turn(fern_stream *stream, const uint32_t *direction)
+int fern_stream_wait_turn(fern_stream *stream, const uint32_t *direction)
 {
+    if (*direction != era())
+        return 0;
     fern_stream_begin(stream);
-    int rc = fern_stream_end(stream, fern_yield());
-    return rc == 0 && *direction == era() ? -EBUSY : rc;
+    int rc = fern_yield();
+    if (rc == 0 && *direction == era())
+        rc = -EBUSY;
+    return fern_stream_end(stream, rc);
 }
 
 int fern_stream_enter(fern_stream *stream, uint32_t *direction)
 {
-    int rc = *direction == era() ? wait_a_turn(stream, direction) : 0;
+    int rc = fern_stream_wait_turn(stream, direction);
     if (rc == 0) {
         *direction = era();
         fern_stream_begin(stream);

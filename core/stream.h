@@ -37,9 +37,10 @@ extern const fern_stream_kind fern_stream_over_io;
 void fern_stream_begin(fern_stream *stream);
 int fern_stream_end(fern_stream *stream, int rc);
 
-/* The same for a call that reads, writes. Parks, for one turn, if there is one: one that
-   was killed or is out of time has left then; else -EBUSY. In a forked child those of
-   the parent's threads do not count. */
+/* Parks, for one turn, if there is a call that reads, writes: one that was killed or is
+   out of time has left then; else -EBUSY. In a forked child those of the parent's
+   threads do not count. `enter` begins one as well. */
+int fern_stream_wait_turn(fern_stream *stream, const uint32_t *direction);
 int fern_stream_enter(fern_stream *stream, uint32_t *direction);
 bool fern_stream_is_read(const fern_stream *stream);
 int fern_stream_begin_reading(fern_stream *stream);

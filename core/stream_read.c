@@ -412,9 +412,14 @@ int fern_stream_take(fern_stream *stream, size_t count)
     return fern_stream_is_read(stream) ? -EBUSY : fern_stream_use(stream, count);
 }
 
-void fern_stream_mark(fern_stream *stream)
+/* Parks, for a turn, if another thread reads: that one's mark is not to be moved,
+   nor the memory that it reads into. */
+int fern_stream_mark(fern_stream *stream)
 {
-    stream->mark = stream->start;
+    int rc = fern_stream_wait_turn(stream, &stream->reading);
+    if (rc == 0)
+        stream->mark = stream->start;
+    return rc;
 }
 
 void fern_stream_rewind(fern_stream *stream)

@@ -107,8 +107,10 @@ FERN_API int fern_stream_peek(fern_stream *stream, size_t count, double deadline
 FERN_API int fern_stream_take(fern_stream *stream, size_t count);
 
 /* Several requests that are one: after `mark`, what is taken can be had again, by
-   `rewind`; `unmark` lets go of it. Never park or fail. */
-FERN_API void fern_stream_mark(fern_stream *stream);
+   `rewind`; `unmark` lets go of it. These two never park or fail. `mark` parks if
+   another thread reads, and returns 0, -EBUSY, or an error as above: then there is no
+   mark of the caller's to go back to. */
+FERN_API int fern_stream_mark(fern_stream *stream);
 FERN_API void fern_stream_rewind(fern_stream *stream);
 FERN_API void fern_stream_unmark(fern_stream *stream);
 

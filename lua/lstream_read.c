@@ -228,13 +228,15 @@ __attribute__((noinline))
 static int read_several(lua_State *L, lstream *self, int last, double deadline)
 {
     struct request request;
-    int base = lua_gettop(L), rc = 1;
+    int base = lua_gettop(L);
     for (int i = 2; i <= last; i++)
         check_format(L, i, &request);
     luaL_checkstack(L, last + 8, "too many formats");
     bool plain = lstream_enter(L, __builtin_frame_address(0));
-    if (self->stream)
-        fern_stream_mark(self->stream);
+    int rc = self->stream ? fern_stream_mark(self->stream) : lstream_refuse();
+    if (rc < 0)
+        return finish(L, self, plain, rc);
+    rc = 1;
     for (int i = 2; i <= last && rc == 1; i++) {
         check_format(L, i, &request);
         rc = read_one(L, self, &request, deadline);

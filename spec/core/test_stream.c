@@ -331,6 +331,7 @@ TEST(has_one_reader_and_one_writer)
     begin(&call, call_until);
     CHECK_EQUAL(fern_stream_some(stream, 1, soon(), &bytes), -EBUSY);
     CHECK_EQUAL(fern_stream_take(stream, 1), -EBUSY);
+    CHECK_EQUAL(fern_stream_mark(stream), -EBUSY);
     CHECK_EQUAL(fern_stream_unread(stream, "x", 1), -EBUSY);
     CHECK_EQUAL(fern_stream_write(stream, "x", 1, soon(), NULL), 0);
     feed(&source, "line\n");
