@@ -248,11 +248,19 @@ static int gather(fern_stream *stream, struct want *want, double deadline)
     }
 }
 
+/* What a call that was given up has seen; known once nobody else reads. */
+static void recall(const fern_stream *stream, struct want *want)
+{
+    if (want->size == 1 && stream->sought == *want->delimiter)
+        want->seen = stream->seen;
+}
+
 static int ask(fern_stream *stream, struct want *want, double deadline, fern_bytes *out)
 {
     int rc = fern_stream_begin_reading(stream);
     if (rc < 0)
         return rc;
+    recall(stream, want);
     rc = fern_stream_end_reading(stream, gather(stream, want, deadline));
     if (rc < 0)
         return rc;
@@ -365,7 +373,6 @@ int fern_stream_until(fern_stream *stream, const char *delimiter, size_t size, s
         return fern_stream_refuse(-EINVAL);
     struct want want = {
         .enough = enough_until, .delimiter = delimiter, .size = size, .max = max,
-        .seen = size == 1 && stream->sought == *delimiter ? stream->seen : 0,
     };
     return ask(stream, &want, deadline, out);
 }

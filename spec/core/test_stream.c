@@ -307,6 +307,30 @@ TEST(takes_nothing_when_it_is_given_up)
     leave();
 }
 
+static int call_line(void *arg)
+{
+    struct call *call = arg;
+    int rc = call_until(arg);
+    CHECK_EQUAL(fern_stream_take(call->stream, call->done), 0);
+    return rc;
+}
+
+TEST(finds_the_line_after_that_of_one_who_is_just_leaving)
+{
+    enter();
+    struct source source = { .data = "a long", .size = 6, .stalls = true };
+    struct call call = { .stream = open_source(&source) };
+    fern_bytes bytes = { "", 0 };
+    begin(&call, call_line);
+    feed(&source, " line\nb\nc\n");
+    CHECK_EQUAL(fern_stream_until(call.stream, "\n", 1, 100, soon(), &bytes), 1);
+    CHECK(shows(bytes, "b\n"));
+    CHECK_EQUAL(end(&call), 1);
+    CHECK_EQUAL(call.done, 12);
+    fern_stream_close(call.stream);
+    leave();
+}
+
 TEST(is_released_when_the_last_call_has_left)
 {
     enter();
