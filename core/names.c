@@ -325,8 +325,6 @@ int fern_names_find(const char *host, const char *service, const struct addrinfo
     struct names *names;
     fern_name *name = NULL;
     int rc = get_names(&names);
-    if (rc == 0)
-        rc = fern_hub_renew(fern_hub_current());
     if (rc < 0)
         return rc;
     rc = find_or_begin(names, host, service, hints, &name);
