@@ -25,7 +25,7 @@ static int crowd_room(lua_State *L)
     return lfern_result(L, rc);
 }
 
-/* spawn(fn, ...): a thread that holds the slot; a failure raises. */
+/* spawn(fn, ...): a thread that holds the slot: true; a failure raises. */
 static int crowd_spawn(lua_State *L)
 {
     fern_server *server = check_crowd(L);
@@ -37,7 +37,8 @@ static int crowd_spawn(lua_State *L)
     rc = lthread_started(box, rc);
     if (rc < 0)
         lfern_raise(L, rc);
-    return 0;
+    lua_pushboolean(L, 1);
+    return 1;
 }
 
 /* finish(killed): wait until all have ended, and with `killed` kill them before. */

@@ -354,6 +354,41 @@ describe("a server out of descriptors", function()
   end)
 end)
 
+-- A sanitizer's shadow memory needs all the address space there is.
+local flavour = os.getenv "FLAVOUR"
+local may_limit = not (flavour == "asan" or flavour == "tsan" or flavour == "valgrind")
+
+describe("a server out of memory", function()
+  (may_limit and it or pending)("lets the next one go, and goes on", function()
+    local output, code = script.run_text("", [[
+      local fern = require "fern"
+      local net = require "fern.net"
+      local unix = require "spec.support.unix"
+      local listener = assert(net.listen("127.0.0.1", 0))
+      local _, port = listener:address()
+      local server = net.server(listener, function(connection)
+        connection:write(connection:read("L") or "")
+      end)
+      fern.spawn(server.serve, server)
+      unix.limit("memory", 300 << 20)
+      local clients, last = {}, nil
+      while server:statistics().short_of == 0 do
+        clients[#clients + 1], last = last, assert(net.connect("127.0.0.1", port))
+        fern.sleep(0)
+      end
+      print(select("#", last:read(nil, 30)))
+      for _, client in ipairs(clients) do client:close() end
+      while server:statistics().connections > 0 do fern.sleep(0.001) end
+      local client = assert(net.connect("127.0.0.1", port))
+      client:write("it goes on\n")
+      print(client:read("l"))
+      server:stop()
+    ]])
+    assert.are.equal("3\nit goes on\n", output)
+    assert.are.equal(0, code)
+  end)
+end)
+
 describe("misuse of servers", function()
   local function check_raises(pattern, fn, ...)
     local ok, problem = pcall(fn, ...)

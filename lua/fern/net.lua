@@ -50,17 +50,27 @@ end
 local function serve_next(self)
   local connection, message, code = self.listener:accept()
   if not connection then return nil, message, code end
+  self.accepted = connection
   if self.timeout then connection:settimeout(self.timeout) end
   self.unhandled[connection] = true
-  self.crowd:spawn(handle, self, connection)
-  return true
+  return self.crowd:spawn(handle, self, connection)
+end
+
+-- One whose thread could not be started.
+local function drop(self, connection)
+  self.unhandled[connection] = nil
+  connection:close()
 end
 
 -- Memory is what Lua raises for, and nothing else that passes.
 local function attempt(self)
   local called, ok, message, code = pcall(serve_next, self)
+  local accepted = self.accepted
+  self.accepted = nil
+  if accepted and not (called and ok) then drop(self, accepted) end
   if called then return ok, message, code end
-  if ok == "not enough memory" then return nil, ok, "ENOMEM" end
+  local short = type(ok) == "string" and ok:match("not enough memory$")
+  if short then return nil, short, "ENOMEM" end
   error(ok, 0)
 end
 
