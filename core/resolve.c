@@ -120,7 +120,7 @@ int fern_resolve(const char *host, const char *service, const struct addrinfo *h
         return fern_error_from_eai(EAI_NONAME, 0);
     int port = port_of(service), rc = port < NO_PORT ? port : 0;
     if (rc == 0 && fern_current())
-        rc = fern_heed_interrupts();
+        rc = fern_breathe();
     if (rc < 0)
         return rc;
     rc = resolve_numeric(host, service, wanted, out);

@@ -268,6 +268,14 @@ int lfern_fail_with(lua_State *L, const char *prefix, int rc)
     return 3;
 }
 
+int lfern_refuse(int rc)
+{
+    if (rc >= 0 || rc == -ECANCELED || rc == -ETIMEDOUT)
+        return rc;
+    int interrupt = fern_yield();
+    return interrupt < 0 ? interrupt : rc;
+}
+
 int lfern_fail(lua_State *L, int rc)
 {
     return lfern_fail_with(L, NULL, rc);

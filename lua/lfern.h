@@ -90,6 +90,11 @@ FERN_API _Noreturn void lfern_raise_timeout(lua_State *L);
 /* Was -ETIMEDOUT the call's own? */
 FERN_API bool lfern_own_timeout(int rc);
 
+/* Parks, for one turn, if `rc` is a failure that may have come without a wait: a loop
+   that ignores it must neither starve the others nor outlive its kill. Returns `rc`,
+   or an interrupt. */
+FERN_API int lfern_refuse(int rc);
+
 /* After a call that may fail in a correct program: pushes nil, message, code
    and returns 3; raises if `rc` is an interrupt, -ENOMEM or misuse. */
 FERN_API int lfern_fail(lua_State *L, int rc);

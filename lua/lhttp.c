@@ -227,6 +227,7 @@ static int give_response(lua_State *L, fern_http_response *response, bool stream
 /* nil, "URL: what went wrong", code */
 static int give_failure(lua_State *L, const char *url, int rc, const char *error)
 {
+    rc = lfern_refuse(rc);
     lfern_left(L, lfern_of(L));
     int count = lfern_fail_with(L, url, rc);
     if (error[0]) {
@@ -249,9 +250,9 @@ static int http_request(lua_State *L)
     lua_pushnil(L);
     if (!lua_isnil(L, OPTIONS))
         deadline = check_request(L, &options);
+    lfern_enter(L);
     if (strlen(options.url) != lua_rawlen(L, 1))
         return give_failure(L, options.url, -EINVAL, "not a valid URL");
-    lfern_enter(L);
     int rc = fern_http_request(&options, deadline, &response);
     if (rc < 0)
         return give_failure(L, options.url, rc, error);

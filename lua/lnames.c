@@ -101,6 +101,7 @@ static int net_resolve(lua_State *L)
     lfern_enter(L);
     if (rc == 0)
         rc = fern_resolve(host, service, &hints, deadline, &found);
+    rc = lfern_refuse(rc);
     lfern_left(L, fern);
     if (rc < 0)
         return lfern_fail(L, rc);
@@ -126,6 +127,7 @@ static int net_reverse(lua_State *L)
         rc = fern_address_parse(host, 0, &address);
     if (rc == 0)
         rc = fern_reverse(&address, name, sizeof name, deadline);
+    rc = lfern_refuse(rc);
     lfern_left(L, fern);
     if (rc < 0)
         return lfern_fail(L, rc);

@@ -217,7 +217,7 @@ static int net_connect(lua_State *L)
     lfern_enter(L);
     if (rc == 0)
         rc = fern_tcp_connect(host, port, &wanted, deadline, &io);
-    return lnet_finish_connection(L, self, rc, io, false);
+    return lnet_finish_connection(L, self, lfern_refuse(rc), io, false);
 }
 
 static int net_connect_unix(lua_State *L)
@@ -234,7 +234,7 @@ static int net_connect_unix(lua_State *L)
     lfern_enter(L);
     if (rc == 0)
         rc = fern_unix_connect(path, deadline, &io);
-    return lnet_finish_connection(L, self, rc, io, descriptors);
+    return lnet_finish_connection(L, self, lfern_refuse(rc), io, descriptors);
 }
 
 static int make_pair(bool descriptors, fern_stream *out[2])

@@ -102,12 +102,6 @@ static int fd_of(const handle *self)
     return self->io ? fern_io_fd(self->io) : -1;
 }
 
-static int refuse(void)
-{
-    int rc = fern_yield();
-    return rc < 0 ? rc : -EBADF;
-}
-
 static int listener_accept(lua_State *L)
 {
     handle *self = check_listener(L);
@@ -116,7 +110,7 @@ static int listener_accept(lua_State *L)
     lstream *connection = lnet_new_connection(L);
     fern_io *io = NULL;
     lfern_enter(L);
-    int rc = self->io ? fern_accept(self->io, deadline, &io) : refuse();
+    int rc = self->io ? fern_accept(self->io, deadline, &io) : lfern_refuse(-EBADF);
     return lnet_finish_connection(L, connection, rc, io, descriptors);
 }
 
@@ -173,7 +167,7 @@ static int net_listen(lua_State *L)
     lfern_enter(L);
     if (rc == 0)
         rc = fern_tcp_listen(host, port, &wanted, deadline, &io);
-    return finish(L, self, rc, io);
+    return finish(L, self, lfern_refuse(rc), io);
 }
 
 static int net_listen_unix(lua_State *L)

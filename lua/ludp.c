@@ -196,6 +196,7 @@ static int udp_bind(lua_State *L)
     lfern *fern = lfern_of(L);
     lfern_enter(L);
     int rc = bind_to(self, place, deadline);
+    rc = lfern_refuse(rc);
     lfern_left(L, fern);
     return lfern_result(L, rc);
 }
@@ -211,6 +212,7 @@ static int udp_connect(lua_State *L)
     int rc = find(self, &place, deadline, &address);
     if (rc == 0)
         rc = self->udp ? fern_udp_connect(self->udp, &address) : -EBADF;
+    rc = lfern_refuse(rc);
     lfern_left(L, fern);
     return lfern_result(L, rc);
 }
@@ -244,6 +246,7 @@ static int udp_send(lua_State *L)
     lfern *fern = lfern_of(L);
     lfern_enter(L);
     int rc = send_to(self, data, size, NULL, deadline);
+    rc = lfern_refuse(rc);
     lfern_left(L, fern);
     return lfern_result(L, rc);
 }
@@ -258,6 +261,7 @@ static int udp_sendto(lua_State *L)
     lfern *fern = lfern_of(L);
     lfern_enter(L);
     int rc = send_to(self, data, size, &place, deadline);
+    rc = lfern_refuse(rc);
     lfern_left(L, fern);
     return lfern_result(L, rc);
 }
@@ -309,6 +313,8 @@ static int receive_and_push(lua_State *L, bool whose)
     fern_address from;
     lfern_enter(L);
     ssize_t rc = receive(L, self, most, deadline, &buffer, &from);
+    if (rc < 0)
+        rc = lfern_refuse((int)rc);
     lfern_left(L, fern);
     if (rc < 0)
         return lfern_fail(L, (int)rc);
@@ -563,6 +569,7 @@ static int net_udp(lua_State *L)
         rc = set_options(L, self);
     if (rc == 0 && bound)
         rc = bind_to(self, place, deadline);
+    rc = lfern_refuse(rc);
     lfern_left(L, fern);
     if (rc == 0)
         return 1;

@@ -491,3 +491,35 @@ describe("without descriptors", function()
     assert.is_truthy(output:find "true\t[^\n]+\nETIMEDOUT\ngoes on\nlate\n$", output)
   end)
 end)
+
+-- A loop around a failure that needs no wait would otherwise be the end of it.
+describe("a call that fails at once lets the others run:", function()
+  local net = require "fern.net"
+  local calls = {
+    ["connect to what is no name"] = function() return net.connect("a\0b", 1) end,
+    ["connect to what is no port"] = function() return net.connect("127.0.0.1", "99999") end,
+    ["connect to what is no path"] = function() return net.connect_unix("a\0b") end,
+    ["listen at what is no name"] = function() return net.listen("a\0b", 0) end,
+    ["listen where another listens"] = function(_, _, port) return net.listen("127.0.0.1", port) end,
+    ["resolve what is no name"] = function() return net.resolve("a\0b") end,
+    ["reverse what is no address"] = function() return net.reverse("a.test") end,
+    ["receive of a closed socket"] = function(closed) return closed:receive() end,
+    ["send of a closed socket"] = function(closed) return closed:send("x") end,
+    ["send to another family"] = function(_, four) return four:sendto("x", "::1", 9) end,
+    ["get what is no URL"] = function() return require("fern.http").get("::") end,
+    ["get what is no URL for its zero"] = function() return require("fern.http").get("http://a\0b/") end,
+  }
+
+  for name, call in pairs(calls) do
+    it(name, function()
+      local closed, four <close> = net.udp(), net.udp { family = "inet" }
+      local listener <close> = assert(net.listen("127.0.0.1", 0))
+      local _, port = listener:address()
+      closed:close()
+      local looping = fern.spawn(function() repeat until call(closed, four, port) end)
+      for _ = 1, 3 do fern.sleep(0) end
+      looping:kill()
+      assert.is_true(fern.is_killed(select(2, looping:join(30))))
+    end)
+  end
+end)
