@@ -89,11 +89,6 @@ static int take_slot(fern_server *server)
     return rc;
 }
 
-static bool interrupts(int rc)
-{
-    return rc == -ECANCELED || (rc == -ETIMEDOUT && fern_thread_interrupted());
-}
-
 int fern_server_room(fern_server *server, int rc)
 {
     if (!fern_current())
@@ -107,7 +102,7 @@ int fern_server_room(fern_server *server, int rc)
         server->pause = 0;
     if (rc == 0 && !server->stopped)
         rc = take_slot(server);
-    return server->stopped && !interrupts(rc) ? -EPIPE : rc;
+    return server->stopped && !fern_is_interrupt(rc) ? -EPIPE : rc;
 }
 
 int fern_server_spawn(fern_server *server, fern_body *body, void *arg,
@@ -141,7 +136,7 @@ static void kill_all(fern_server *server)
 /* Parks. Wait for the threads; an interrupt of ours, or a deadlock, kills them. */
 static int wait_for_all(fern_server *server, int rc)
 {
-    int waited = interrupts(rc) ? rc : fern_pool_waitall(server->pool, FERN_NEVER);
+    int waited = fern_is_interrupt(rc) ? rc : fern_pool_waitall(server->pool, FERN_NEVER);
     if (waited == 0)
         return rc;
     kill_all(server);
@@ -158,7 +153,7 @@ int fern_server_end(fern_server *server, int rc)
     server->has_slot = false;
     bool told = server->stopped;
     server->stopped = true;
-    rc = wait_for_all(server, told && !interrupts(rc) ? 0 : rc);
+    rc = wait_for_all(server, told && !fern_is_interrupt(rc) ? 0 : rc);
     fern_timer_stop(&server->timer);
     server->ended = true;
     fern_wake_all(&server->stoppers, 0);

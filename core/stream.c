@@ -77,7 +77,7 @@ void fern_stream_begin(fern_stream *stream)
 
 int fern_stream_end(fern_stream *stream, int rc)
 {
-    if (stream->closed && rc != -ECANCELED && !(rc == -ETIMEDOUT && fern_thread_interrupted()))
+    if (stream->closed && !fern_is_interrupt(rc))
         rc = -EBADF;
     unref(stream);
     return rc;

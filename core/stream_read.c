@@ -150,7 +150,7 @@ static bool is_final(int rc)
 static int outcome(fern_stream *stream, ssize_t got)
 {
     if (stream->closed)
-        return -EBADF;
+        return got < 0 && fern_is_interrupt((int)got) ? (int)got : -EBADF;
     if (got < 0 && !is_final((int)got))
         return (int)got;
     if (got <= 0)

@@ -180,7 +180,7 @@ static int pass(fern_stream *to, fern_stream *from, size_t count, double deadlin
     int rc = write_all(to, &part, 1, deadline, &put);
     *done += put;
     if (from->closed)
-        return -EBADF;
+        return rc < 0 ? rc : -EBADF;
     int taken = fern_stream_use(from, put);
     return rc < 0 ? rc : taken;
 }

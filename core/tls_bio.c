@@ -141,7 +141,7 @@ int fern_tls_receive(fern_tls *self, double deadline)
         return rc;
     self->used = 0;
     rc = fern_stream_some(self->lower, SIZE_MAX, deadline, &self->in);
-    if (!self->lower)
+    if (!self->lower && rc >= 0)
         rc = -EBADF;
     if (rc <= 0)
         self->in = (fern_bytes){ 0 };

@@ -136,6 +136,11 @@ int fern_heed_interrupts(void)
     return fern_interrupt_before(self, FERN_NEVER);
 }
 
+bool fern_is_interrupt(int rc)
+{
+    return rc == -ECANCELED || (rc == -ETIMEDOUT && fern_thread_interrupted());
+}
+
 int fern_breathe(void)
 {
     int rc = fern_heed_interrupts();

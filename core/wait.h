@@ -52,6 +52,9 @@ fern_thread *fern_wake_first(fern_list *waiters, int rc);
 /* Wake all of them, in order. */
 void fern_wake_all(fern_list *waiters, int rc);
 
+/* Is what a wait has returned an interrupt, which nobody else's outcome may hide? */
+bool fern_is_interrupt(int rc);
+
 /* To be called by a call that is about to succeed without parking: delivers
    interrupts. 0 or an interrupt; also -EDEADLK where nothing can park. */
 int fern_heed_interrupts(void);

@@ -436,6 +436,51 @@ describe("shutdown", function()
   end)
 end)
 
+-- A thread that went on would outlive whoever has tidied up after it.
+describe("a kill is heard, though the stream is closed in the same turn, by who", function()
+  local calls = {
+    reads = function(stream) return stream:read("l") end,
+    ["reads several"] = function(stream) return stream:read("l", "l") end,
+    ["reads much"] = function(stream) return stream:read(MANY) end,
+    copies = function(stream) return stream:copy_to(stream) end,
+    writes = function(stream) return stream:write(("x"):rep(MANY)) end,
+    accepts = function(_, listener) return listener:accept() end,
+  }
+
+  for name, call in pairs(calls) do
+    it(name, function()
+      local listener <close> = assert(net.listen("127.0.0.1", 0))
+      local client, server = pair()
+      local thread = fern.spawn(function()
+        call(client, listener)
+        return "goes on"
+      end)
+      settle()
+      assert.is_true(thread:kill())
+      finish(client, listener)
+      assert.is_true(fern.is_killed(select(2, thread:join(SOON))))
+      finish(server)
+    end)
+  end
+
+  it("copies to a slow one", function()
+    local client, server = pair()
+    local from, feeder = pair()
+    local feeding = fern.spawn(feeder.write, feeder, ("x"):rep(MANY))
+    local thread = fern.spawn(function()
+      from:copy_to(client)
+      return "goes on"
+    end)
+    repeat fern.sleep(0.001) until from:buffered() > 0
+    assert.is_true(thread:kill())
+    finish(from, client)
+    assert.is_true(fern.is_killed(select(2, thread:join(SOON))))
+    feeding:kill()
+    feeding:join()
+    finish(server, feeder)
+  end)
+end)
+
 describe("a stream", function()
   it("has a descriptor until it is closed", function()
     local client, server = pair()

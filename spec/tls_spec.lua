@@ -498,13 +498,37 @@ describe("a call", function()
     assert.are.equal((sent + 12) % 1000000, draining:wait() % 1000000)
   end)
 
-  it("ends when another thread closes the connection, at every stage", function()
-    local function stages(client)
-      return {
-        function() return client:handshake() end, function() return client:read() end,
-        function() return client:write("x") end, function() return client:shutdown() end,
-      }
+  local function stages(client)
+    return {
+      function() return client:handshake() end, function() return client:read() end,
+      function() return client:write("x") end, function() return client:shutdown() end,
+    }
+  end
+
+  it("hears a kill, though the connection is closed in the same turn", function()
+    for stage = 1, 4 do
+      local client, peer = plain_pair()
+      local _ <close> = peer
+      client = assert(tls.wrap(client, { context = client_context, host = "ours.test", handshake = false }))
+      local thread = fern.spawn(function()
+        stages(client)[stage]()
+        return "goes on"
+      end)
+      fern.sleep(0.002)
+      thread:kill()
+      client:close()
+      killed_join(thread)
     end
+    local client, server = assert(pair())
+    local thread = fern.spawn(function() return client:read() end)
+    fern.sleep(0.002)
+    thread:kill()
+    client:close()
+    killed_join(thread)
+    server:close()
+  end)
+
+  it("ends when another thread closes the connection, at every stage", function()
     for stage = 1, 4 do
       local plain, peer = plain_pair()
       local _ <close> = peer
