@@ -363,13 +363,19 @@ static char *session_key(const char *whose, const char *host)
     return key;
 }
 
+/* To OpenSSL a dot in front stands for whatever may come before it. */
+static bool is_host(const char *host)
+{
+    return host && *host && *host != '.';
+}
+
 static int prepare_client(fern_tls *self, const fern_tls_peer *peer)
 {
     static const fern_tls_peer nobody;
     if (!peer)
         peer = &nobody;
     bool expects = self->context->verifies && !peer->any_host;
-    if (expects && (!peer->host || !*peer->host))
+    if (expects && !is_host(peer->host))
         return -EINVAL;
     self->host = plain_host(peer->host);
     if (peer->host && !self->host)

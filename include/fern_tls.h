@@ -124,7 +124,7 @@ typedef struct fern_tls_peer {
 
 /* A TLS stream over `lower`, which it owns on success, and closes. Never parks.
    `peer` may be NULL for a server. Returns 0, -EINVAL (a client that verifies
-   and has no host), FERN_ETLS or -ENOMEM. */
+   and has no host, or one that begins with a dot), FERN_ETLS or -ENOMEM. */
 FERN_API int fern_tls_wrap(fern_stream *lower, fern_tls_context *context,
                            const fern_tls_peer *peer, fern_stream **out);
 

@@ -225,6 +225,12 @@ describe("a client", function()
     refused(made.wild, { context = client_context, host = "a.b.wild.test", timeout = 10 }, "hostname mismatch")
   end)
 
+  it("wants no host that begins with a dot, which OpenSSL takes for any below it", function()
+    local client, server = plain_pair()
+    check_failure("EINVAL", "", tls.wrap(client, { context = client_context, host = ".test" }))
+    server:close()
+  end)
+
   it("trusts anybody only when told so", function()
     local client, server = assert(pair({ verify = false, timeout = 10 }))
     local _ <close> = both(client, server)
