@@ -222,6 +222,8 @@ static int push_address(lua_State *L, bool peer)
     if (rc < 0)
         return lfern_fail(L, rc);
     lua_pushstring(L, text);
+    if (port < 0)
+        return 1;
     lua_pushinteger(L, port);
     return 2;
 }

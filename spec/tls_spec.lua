@@ -129,6 +129,14 @@ describe("a connection", function()
     assert.are.equal(3, client:buffered())
   end)
 
+  it("has no port over a Unix socket", function()
+    local listener <close> = assert(net.listen_unix "@")
+    local plain = assert(net.connect_unix(listener:address()))
+    local stream <close> =
+      assert(tls.wrap(plain, { context = client_context, host = "ours.test", handshake = false }))
+    assert.are.same({ listener:address() }, { stream:peer() })
+  end)
+
   it("tells what was agreed on", function()
     local context = assert(tls.context { cafile = made.ca, alpn = { "h2", "http/1.1" } })
     local client, server = assert(pair({ context = context, host = "ours.test", timeout = 10 },
