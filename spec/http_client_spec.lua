@@ -249,7 +249,9 @@ describe("cookies", function()
     local jar = http.cookies()
     for _, cookie in ipairs { {}, { domain = "x", name = "a" }, { domain = "x", name = "a\tb", value = "" },
       { domain = "x\n", name = "a", value = "" }, { domain = "x", name = "a", value = "\r\nX: 1" },
-      { domain = "x", name = "a", value = "1", secure = "no" } } do
+      { domain = "x", name = "a", value = "1", secure = "no" }, { domain = "", name = "a", value = "1" },
+      { domain = "x", name = "", value = "1" }, { domain = "x", name = "a", value = "1", path = "" },
+      { domain = "#x", name = "a", value = "1" }, { domain = "x", name = "a", value = "1", expires = 0 / 0 } } do
       assert.has_error(function() jar:set(cookie) end)
     end
     assert.are.same({ nil, "invalid argument: no such line", "EINVAL" }, { http.cookies("no such line") })

@@ -52,6 +52,11 @@ local FIELDS <const> = {
   name = true, value = true,
 }
 
+-- The value is the last field, and may be empty; a line that begins with "#" is none.
+local function is_lost(key, value)
+  return value == "" and key ~= "value" or key == "domain" and value:find("^#")
+end
+
 local function field(cookie, key, kind, default)
   local value = cookie[key]
   if value == nil then value = default end
@@ -59,9 +64,15 @@ local function field(cookie, key, kind, default)
     error(("bad field '%s' of a cookie (%s expected, got %s)"):format(key, kind, type(value)), 3)
   end
   if kind == "string" and value:find("%c") then
-    error(("bad field '%s' of a cookie (it is more than one line)"):format(key), 3)
+    error(("bad field '%s' of a cookie (it has control characters)"):format(key), 3)
   end
+  if is_lost(key, value) then error(("bad field '%s' of a cookie (got '%s')"):format(key, value), 3) end
   return kind == "boolean" and tostring(value):upper() or value
+end
+
+local function whole(seconds)
+  if seconds ~= seconds then error("bad field 'expires' of a cookie (a number of seconds expected)", 3) end
+  return math.tointeger(seconds // 1) or seconds > 0 and math.maxinteger or math.mininteger
 end
 
 -- set{ domain=, name=, value=, path=, subdomains=, secure=, http_only=, expires= }
@@ -77,7 +88,7 @@ function jar:set(cookie)
   local line = table.concat({
     secret .. (wide == "TRUE" and "." or "") .. field(cookie, "domain", "string"), wide,
     field(cookie, "path", "string", "/"), field(cookie, "secure", "boolean", false),
-    ("%d"):format(field(cookie, "expires", "number", 0) // 1), field(cookie, "name", "string"),
+    ("%d"):format(whole(field(cookie, "expires", "number", 0))), field(cookie, "name", "string"),
     field(cookie, "value", "string"),
   }, "\t")
   return self.core:add(line)
