@@ -147,7 +147,7 @@ static int follow(struct request *request, int status, const char *target)
     int most = request->options->max_redirects;
     if (request->hops++ >= (most ? most : REDIRECTS))
         return fail(request, FERN_EREDIRECTS, NULL);
-    char *next = strdup(target);
+    char *next = fern_http_url_copy(target);
     if (!next)
         return fail(request, -ENOMEM, NULL);
     int rc = set_hop(request, next);

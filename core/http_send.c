@@ -139,15 +139,17 @@ static bool is_one_of(const char *name, const char *const *names)
 }
 
 /* The length is ours to count; what describes a body goes where the body
-   goes; what proves who the caller is goes to whom the caller named. */
+   goes; what proves who the caller is, or says whom it means, goes to whom it named. */
 static bool goes_out(const fern_http_hop *hop, const char *name)
 {
-    static const char *const secrets[] = { "Authorization", "Cookie", NULL };
+    static const char *const private[] = {
+        "Authorization", "Proxy-Authorization", "Cookie", "Host", NULL,
+    };
     if (strcasecmp(name, "Content-Length") == 0)
         return false;
     if (hop->bodyless && strncasecmp(name, "Content-", 8) == 0)
         return false;
-    return !hop->foreign || !is_one_of(name, secrets);
+    return !hop->foreign || !is_one_of(name, private);
 }
 
 static int append_line(struct curl_slist **list, const char *line)

@@ -106,6 +106,23 @@ void fern_http_origin_unref(fern_http_origin *origin)
     free(origin);
 }
 
+char *fern_http_url_copy(const char *url)
+{
+    size_t size = 1;
+    for (const char *at = url; *at; at++)
+        size += *at == ' ' ? 3 : 1;
+    char *copy = malloc(size), *end = copy;
+    for (; copy && *url; url++) {
+        if (*url == ' ')
+            end = stpcpy(end, "%20");
+        else
+            *end++ = *url;
+    }
+    if (copy)
+        *end = '\0';
+    return copy;
+}
+
 bool fern_http_origin_same(const fern_http_origin *a, const fern_http_origin *b)
 {
     return a == b || (a->secure == b->secure && strcasecmp(a->host, b->host) == 0 &&

@@ -36,6 +36,10 @@ int fern_http_origins_find(fern_http_origins *origins, const char *url,
 fern_http_origin *fern_http_origin_ref(fern_http_origin *origin);
 void fern_http_origin_unref(fern_http_origin *origin);
 
+/* A copy, to be freed; spaces, which servers leave in where they redirect to, are
+   as URLs have them. NULL for want of memory. */
+char *fern_http_url_copy(const char *url);
+
 /* May what the one is told be told to the other? */
 bool fern_http_origin_same(const fern_http_origin *a, const fern_http_origin *b);
 

@@ -177,6 +177,27 @@ describe("a server that sends garbage", function()
   end)
 end)
 
+describe("a server that redirects", function()
+  local function redirected_to(path, headers)
+    local other <close> = server.serve(function(connection)
+      server.answer(connection, (select(4, server.read_request(connection))))
+    end)
+    local hostile <close> = says("HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: " .. other.url .. path .. "\r\n\r\n")
+    return assert(http.get(hostile.url, { headers = headers })).body
+  end
+
+  it("to where there are spaces is understood", function()
+    assert.is_truthy(redirected_to("a page?of two words"):find("^GET /a%%20page%?of%%20two%%20words HTTP"))
+  end)
+
+  it("elsewhere is not told whom the first one was asked for", function()
+    local asked = redirected_to("", { Host = "first.test", ["Proxy-Authorization"] = "secret", ["X-One"] = "1" })
+    assert.is_nil(asked:find("first.test", 1, true))
+    assert.is_nil(asked:find("secret", 1, true))
+    assert.is_truthy(asked:find("X-One: 1", 1, true))
+  end)
+end)
+
 describe("headers of an answer", function()
   it("that go on in the next line are one", function()
     local response = assert(get_from("HTTP/1.1 200 OK\r\nX-Long: one\r\n  two\r\nContent-Length: 0\r\n\r\n"))
