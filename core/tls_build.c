@@ -7,6 +7,7 @@
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 typedef struct build {
@@ -74,6 +75,18 @@ static int trust_all_of(build *self, BIO *bio)
     return ok && count > 0 && no_more();
 }
 
+/* OpenSSL says nothing of a file that it cannot open. That there is none is no
+   failure; that there was no descriptor for it is one: nobody would be trusted. */
+static bool can_look(void)
+{
+    const char *path = getenv(X509_get_default_cert_file_env());
+    ERR_clear_error();
+    BIO *bio = BIO_new_file(path ? path : X509_get_default_cert_file(), "r");
+    BIO_free(bio);
+    int why = bio ? 0 : ERR_GET_REASON(ERR_peek_error());
+    return why != EMFILE && why != ENFILE && why != ENOMEM;
+}
+
 /* File and folder, and not what OpenSSL calls the default store, which reads the
    whole folder for every certificate that it does not find. A server would look for
    issuers of its own certificate in there. */
@@ -83,6 +96,8 @@ static int trust_the_system(build *self)
     if (self->options->server && SSL_CTX_get_verify_mode(self->ctx) == SSL_VERIFY_NONE)
         return 1;
     self->about = "the system's certificates";
+    if (!can_look())
+        return 0;
     int ok = SSL_CTX_set_default_verify_file(self->ctx) && SSL_CTX_set_default_verify_dir(self->ctx);
     ERR_clear_error();          /* either may be missing */
     return ok;

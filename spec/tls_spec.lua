@@ -592,6 +592,18 @@ describe("a context", function()
     assert.is_truthy(tls.context(locked))
   end)
 
+  it("trusts the system's authorities, or fails for want of a descriptor", function()
+    local output = script.run_text("", [[
+      local tls = require "fern.tls"
+      local unix = require "spec.support.unix"
+      unix.limit("files", 3)
+      print(select(3, tls.context {}))
+      unix.limit("files", 100)
+      print(tls.context {})
+    ]])
+    assert.are.equal("EMFILE\nfern.tls.context (client)\n", output)
+  end)
+
   it("takes PEM in place of a file's name", function()
     local function text(path)
       local file <close> = assert(io.open(path, "rb"))
