@@ -302,15 +302,17 @@ double lfern_deadline(lua_State *L, int arg)
     return seconds <= 0 ? 0 : fern_now() + seconds;
 }
 
+/* More than there can be of anything (math.maxinteger, say) is no limit. */
+static const double NO_LIMIT = 1e18;
+
 static bool is_size(double size)
 {
-    return size == (double)HUGE_VAL ||
-           (size >= 0 && size < 1e18 && size == (double)(size_t)size);
+    return size >= NO_LIMIT || (size >= 0 && size == (double)(size_t)size);
 }
 
 static size_t to_size(double size)
 {
-    return size < 1e18 ? (size_t)size : SIZE_MAX / 2;
+    return size < NO_LIMIT ? (size_t)size : SIZE_MAX / 2;
 }
 
 size_t lfern_size(lua_State *L, int arg, size_t otherwise)

@@ -93,6 +93,20 @@ describe("an argument", function()
     fern.waitall(0)
   end)
 
+  it("that is a count beyond all counts is no limit", function()
+    local net = require "fern.net"
+    for _, count in ipairs { math.maxinteger, 2 ^ 63, 1e300, math.huge } do
+      local queue = fern.queue(count)
+      assert.is_true(queue:put(1, 0))
+      local one <close>, other = net.pair()
+      other:write("all of it")
+      other:close()
+      assert.are.equal("all of it", one:read(count, 30))
+      local listener <close> = assert(net.listen("127.0.0.1", 0))
+      assert.is_truthy(net.server(listener, print, { max = count }))
+    end
+  end)
+
   it("is told of by the name of the function in the module", function()
     for _ = 1, 8 do                 -- package.loaded has another order in each process
       local output = script.run_text("", [[
