@@ -220,6 +220,21 @@ describe("a server's end", function()
     check_refused(connect)
   end)
 
+  it("begins in a finalizer, too, though nothing can wait there", function()
+    local listener <close> = assert(net.listen("127.0.0.1", 0))
+    local server = net.server(listener, print)
+    local thread = fern.spawn(server.serve, server)
+    fern.sleep(0)
+    local ok, problem
+    fern.on_error(function() end)       -- the misuse is told there, too
+    setmetatable({}, { __gc = function() ok, problem = pcall(server.stop, server) end })
+    collectgarbage()
+    assert.is_false(ok)
+    assert.is_truthy(problem:find("finalizer"), problem)
+    assert.is_true(thread:wait(SOON))
+    fern.sleep(0)
+  end)
+
   it("is brought forward by a second stop", function()
     local server, thread, connect = start(stuck)
     local client = assert(connect())

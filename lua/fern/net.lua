@@ -79,7 +79,8 @@ local function serve_all(self)
   while self.crowd:room(short) do
     local ok, message, code = attempt(self)
     short = not ok and SHORT[code] or false
-    if not ok and not short and not self.stopped then return nil, message, code end
+    if not ok and self.stopped then return true end
+    if not ok and not short then return nil, message, code end
   end
   return true
 end
