@@ -123,20 +123,25 @@ static fern_io *find_same(fern_hub *hub, int fd, const struct stat *stat)
 
 /* ---- waiting ---- */
 
-/* Ready, or refused: closed behind our back, or one too many. */
-static int outcome_of(int events, int fd)
+/* The system watches neither direction: it was closed behind our back, or is one too
+   many. */
+static void refused(fern_io *io)
 {
-    if (events)
-        return 0;
-    return fcntl(fd, F_GETFD) < 0 ? -EBADF : -ENOMEM;
+    int rc = fcntl(io->fd, F_GETFD) < 0 ? -EBADF : -ENOMEM;
+    if (io->reading)
+        fern_watcher_stop(io->reading);
+    if (io->writing)
+        fern_watcher_stop(io->writing);
+    fern_wake_all(&io->readers, rc);
+    fern_wake_all(&io->writers, rc);
 }
 
 /* One who was woken, and has not run yet, is about to deal with it. */
-static void on_ready(fern_io *io, int event, fern_list *waiters, fern_watcher *watcher, int events)
+static void on_ready(fern_io *io, int event, fern_list *waiters, fern_watcher *watcher)
 {
     if (io->woken & event)
         return;
-    fern_thread *thread = fern_wake_first(waiters, outcome_of(events, io->fd));
+    fern_thread *thread = fern_wake_first(waiters, 0);
     if (!thread) {
         fern_watcher_stop(watcher);
         return;
@@ -148,13 +153,19 @@ static void on_ready(fern_io *io, int event, fern_list *waiters, fern_watcher *w
 static void on_readable(int events, void *arg)
 {
     fern_io *io = arg;
-    on_ready(io, FERN_READ, &io->readers, io->reading, events);
+    if (events)
+        on_ready(io, FERN_READ, &io->readers, io->reading);
+    else
+        refused(io);
 }
 
 static void on_writable(int events, void *arg)
 {
     fern_io *io = arg;
-    on_ready(io, FERN_WRITE, &io->writers, io->writing, events);
+    if (events)
+        on_ready(io, FERN_WRITE, &io->writers, io->writing);
+    else
+        refused(io);
 }
 
 /* The thread that waited for `event` runs again. */

@@ -36,6 +36,8 @@ struct fern_loop {
     ev_idle idle;               /* keeps the host from waiting */
     ev_check round;             /* once in each of its rounds, whatever else is ready */
     ev_prepare turn;            /* never started, only fed */
+    ev_prepare look;            /* runs while there are fresh ones */
+    fern_watcher *fresh;        /* started, and the system not asked yet */
     void (*woken)(void *arg);
     void *arg;
 };
@@ -45,6 +47,7 @@ struct fern_watcher {
     fern_loop *loop;
     void (*ready)(int events, void *arg);
     void *arg;
+    fern_watcher *next, **link; /* among the fresh ones, or NULL */
 };
 
 /* ---- memory ---- */
@@ -170,6 +173,54 @@ static void on_io(struct ev_loop *ev, ev_io *io, int events)
     watcher->ready(events & EV_ERROR ? 0 : ours, watcher->arg);
 }
 
+/* ---- what was started ---- */
+
+static void unlink_fresh(fern_watcher *watcher)
+{
+    if (!watcher->link)
+        return;
+    *watcher->link = watcher->next;
+    if (watcher->next)
+        watcher->next->link = watcher->link;
+    watcher->link = NULL;
+}
+
+static void link_fresh(fern_watcher *watcher)
+{
+    fern_loop *loop = watcher->loop;
+    watcher->next = loop->fresh;
+    watcher->link = &loop->fresh;
+    if (watcher->next)
+        watcher->next->link = &watcher->next;
+    loop->fresh = watcher;
+}
+
+static void look_no_more(fern_loop *loop)
+{
+    if (!ev_is_active(&loop->look))
+        return;
+    ev_ref(loop->ev);
+    ev_prepare_stop(loop->ev, &loop->look);
+}
+
+/* The last thing before libev tells the system of them: of a descriptor that somebody
+   has closed meanwhile it would abort the process. */
+static void on_look(struct ev_loop *ev, ev_prepare *look, int events)
+{
+    fern_loop *loop = look->data;
+    (void)events;
+    while (loop->fresh) {
+        fern_watcher *watcher = loop->fresh;
+        unlink_fresh(watcher);
+        if (fcntl(watcher->io.fd, F_GETFD) >= 0)
+            continue;
+        ev_io_stop(ev, &watcher->io);
+        watcher->ready(0, watcher->arg);
+        ev_async_send(ev, &loop->async);        /* whoever was woken is not to wait */
+    }
+    look_no_more(loop);
+}
+
 /* ---- the loop ---- */
 
 /* libev aborts when it gets no descriptors for its wake-up: look first. */
@@ -218,10 +269,13 @@ int fern_loop_open(void *host, void (*woken)(void *arg), void *arg, fern_loop **
     ev_idle_init(&loop->idle, on_idle);
     ev_check_init(&loop->round, on_round);
     ev_prepare_init(&loop->turn, on_turn);
+    ev_prepare_init(&loop->look, on_look);
+    ev_set_priority(&loop->look, EV_MINPRI);
     ev_set_priority(&loop->timer, 0);
     ev_set_priority(&loop->turn, EV_MINPRI);
     ev_set_priority(&loop->idle, EV_MINPRI);
     loop->timer.data = loop->async.data = loop->round.data = loop->turn.data = loop;
+    loop->look.data = loop;
     ev_async_start(loop->ev, &loop->async);
     if (loop->host) {
         ev_unref(loop->ev);     /* ours alone shall not keep the host running */
@@ -247,6 +301,7 @@ void fern_loop_close(fern_loop *loop)
         fern_loop_keep(loop, false);
         ev_ref(loop->ev);
     }
+    look_no_more(loop);
     ev_timer_stop(loop->ev, &loop->timer);
     ev_async_stop(loop->ev, &loop->async);
     ev_clear_pending(loop->ev, &loop->turn);
@@ -341,6 +396,7 @@ fern_watcher *fern_watcher_new(fern_loop *loop, int fd, int events,
     watcher->loop = loop;
     watcher->ready = ready;
     watcher->arg = arg;
+    watcher->link = NULL;
     int ev = (events & FERN_READ ? EV_READ : 0) | (events & FERN_WRITE ? EV_WRITE : 0);
     ev_io_init(&watcher->io, on_io, fd, ev);
     ev_set_priority(&watcher->io, 1);
@@ -351,24 +407,32 @@ void fern_watcher_free(fern_watcher *watcher)
 {
     if (!watcher)
         return;
-    ev_io_stop(watcher->loop->ev, &watcher->io);
+    fern_watcher_stop(watcher);
     free(watcher);
 }
 
 void fern_watcher_start(fern_watcher *watcher)
 {
-    ev_io_start(watcher->loop->ev, &watcher->io);
+    fern_loop *loop = watcher->loop;
+    ev_io_start(loop->ev, &watcher->io);
+    if (!watcher->link)
+        link_fresh(watcher);
+    if (ev_is_active(&loop->look))
+        return;
+    ev_prepare_start(loop->ev, &loop->look);
+    ev_unref(loop->ev);         /* it keeps nobody running */
 }
 
 void fern_watcher_stop(fern_watcher *watcher)
 {
+    unlink_fresh(watcher);
     ev_io_stop(watcher->loop->ev, &watcher->io);
 }
 
 void fern_watcher_set(fern_watcher *watcher, int events)
 {
     int ev = (events & FERN_READ ? EV_READ : 0) | (events & FERN_WRITE ? EV_WRITE : 0);
-    ev_io_stop(watcher->loop->ev, &watcher->io);
+    fern_watcher_stop(watcher);
     ev_io_set(&watcher->io, watcher->io.fd, ev);
 }
 

@@ -709,6 +709,29 @@ TEST(what_was_closed_behind_its_back_ends_foreign_waiters)
     leave();
 }
 
+/* libev would end the process. */
+TEST(what_was_closed_before_the_system_was_asked_ends_its_waiter)
+{
+    int ours[2], theirs[2];
+    enter();
+    make_pipe(ours);
+    make_pipe(theirs);
+    struct call mine = { .io = own(ours[0]) };
+    struct call foreign = { .fd = theirs[0], .event = FERN_READ };
+    start(&mine, call_read);
+    start(&foreign, call_wait);
+    while (fern_thread_status(foreign.thread) != FERN_WAITING)
+        CHECK_EQUAL(fern_yield(), 0);
+    close(ours[0]);
+    close(theirs[0]);
+    CHECK_EQUAL(end(&mine), -EBADF);
+    CHECK_EQUAL(end(&foreign), -EBADF);
+    fern_io_close(mine.io);
+    close(ours[1]);
+    close(theirs[1]);
+    leave();
+}
+
 static void check_hub_close(bool unwinds)
 {
     int ours[2], theirs[2];
