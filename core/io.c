@@ -121,6 +121,13 @@ static fern_io *find_same(fern_hub *hub, int fd, const struct stat *stat)
     return NULL;
 }
 
+void fern_io_displace(fern_hub *hub, int fd)
+{
+    struct stat stat;
+    if (find(hub, fd) && fstat(fd, &stat) == 0)
+        (void)find_same(hub, fd, &stat);
+}
+
 /* ---- waiting ---- */
 
 /* The system watches neither direction: it was closed behind our back, or is one too

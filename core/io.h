@@ -45,6 +45,10 @@ int fern_io_breathe(fern_io *io);
 /* Call `fn(arg)` once, right after the descriptor has been closed. Must not park. */
 void fern_io_at_close(fern_io *io, void (*fn)(void *arg), void *arg);
 
+/* `fd` is watched by somebody else from now on: an io of another file that had its
+   number was closed behind our back, and is forgotten. */
+void fern_io_displace(fern_hub *hub, int fd);
+
 /* The thread that waits for `fd` to become readable or writable, or NULL. */
 fern_thread *fern_io_waiter(const fern_hub *hub, size_t fd, int event);
 

@@ -5,6 +5,7 @@
 #include "debug.h"
 #include "fork.h"
 #include "hub.h"
+#include "io.h"
 #include "thread.h"
 
 #include <errno.h>
@@ -22,6 +23,7 @@ int fern_watch_open(int fd, int events, fern_watch_fn *fn, void *arg, fern_watch
     int rc = fern_fork_check(hub);
     if (rc < 0)
         return rc;
+    fern_io_displace(hub, fd);
     fern_watch *w = malloc(sizeof *w);
     if (!w)
         return -ENOMEM;

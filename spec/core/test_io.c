@@ -732,6 +732,33 @@ TEST(what_was_closed_before_the_system_was_asked_ends_its_waiter)
     leave();
 }
 
+static void on_watched(int fd, int events, void *arg)
+{
+    (void)fd, (void)events, (void)arg;
+}
+
+TEST(what_was_closed_behind_its_back_is_none_when_its_number_is_watched_again)
+{
+    int ends[2], reused[2];
+    fern_watch *again;
+    enter();
+    make_pipe(ends);
+    struct call call = { .io = own(ends[0]) };
+    begin(&call, call_read);
+    close(ends[0]);
+    make_pipe(reused);
+    if (CHECK_EQUAL(reused[0], ends[0])) {
+        CHECK_EQUAL(fern_watch_open(reused[0], FERN_READ, on_watched, NULL, &again), 0);
+        fern_watch_close(again);
+    }
+    close(reused[0]);
+    CHECK_EQUAL(end(&call), -EBADF);
+    fern_io_close(call.io);
+    close(reused[1]);
+    close(ends[1]);
+    leave();
+}
+
 static void check_hub_close(bool unwinds)
 {
     int ours[2], theirs[2];
