@@ -113,7 +113,8 @@ TEST_O   := $(call objects,$(TEST_C) $(EMBED_C) $(BENCH_C))
 MODULES  := $(BUILD)/lib/fern/core.so $(if $(HTTP_C),$(BUILD)/lib/fern/http/core.so) \
             $(if $(TLS_C),$(BUILD)/lib/fern/tls/openssl.so)
 EMBEDS   := $(patsubst spec/embed/%.c,$(BUILD)/test/%,$(EMBED_C))
-FUZZ_C   := $(filter-out $(if $(HTTP_C),,spec/fuzz/fuzz_http%),$(wildcard spec/fuzz/fuzz_*.c))
+FUZZ_C   := $(filter-out $(if $(HTTP_C),,spec/fuzz/fuzz_http%) $(if $(TLS_C),,spec/fuzz/fuzz_tls%) \
+            $(if $(LUA_LIBS),,spec/fuzz/fuzz_lua%),$(wildcard spec/fuzz/fuzz_*.c))
 FUZZERS  := $(patsubst spec/fuzz/%.c,$(BUILD)/fuzz/%,$(FUZZ_C))
 PROGRAMS := $(patsubst spec/core/%.c,$(BUILD)/test/%,$(TEST_C)) $(EMBEDS)
 BENCHES  := $(patsubst bench/%.c,$(BUILD)/bench/%,$(BENCH_C))
@@ -317,7 +318,7 @@ $(BUILD)/test/%: $(O)/spec/core/%.o $(O)/core.a
 $(EMBEDS): $(BUILD)/test/%: $(O)/spec/embed/%.o $(EMBED_O) $(O)/core.a
 	$(link_program) $^ $(FAILING:%=-Wl,--wrap=%) -Wl,--as-needed $(LUA_LIBS) $(TEST_LIBS)
 $(O)/spec/fuzz/%.o: spec/fuzz/%.c $(O)/flags
-	$(call compile,CC ,-Icore -fvisibility=default)
+	$(call compile,CC ,-Icore -Ilua -Ispec/embed -Ispec/core $(LUA_CFLAGS) $(SSL_CFLAGS) $(if $(HTTP_C),-DWITH_HTTP) $(if $(TLS_C),-DWITH_TLS) -fvisibility=default)
 FUZZ_MAIN = $(if $(findstring clang,$(CC)),,$(O)/spec/fuzz/plain.o)
 $(BUILD)/fuzz/%: $(O)/spec/fuzz/%.o $(FUZZ_MAIN) $(O)/core.a
 	$(link_program) $^ $(if $(FUZZ_MAIN),,-fsanitize=fuzzer) -Wl,--as-needed $(TEST_LIBS)
