@@ -424,6 +424,46 @@ describe("a descriptor", function()
     unix.close(other)
   end)
 
+  it("that is closed before the system has heard of the wait ends that", function()
+    local socket = require "fern.socket"
+    local reader, writer = unix.pipe()
+    local one = { getfd = function() return reader end }
+    local waiter = fern.spawn(fern.trampoline, reader, "r", 60)
+    local first, second = fern.spawn(socket.select, { one }), fern.spawn(socket.select, { one })
+    fern.spawn(unix.close, reader)
+    assert.are.same({ nil, "bad file descriptor", "EBADF" }, { waiter:wait() })
+    assert.are.equal(one, first:wait()[1])
+    assert.are.equal(one, second:wait()[1])
+    unix.close(writer)
+  end)
+
+  it("that is closed under two is none of the system's business when one leaves", function()
+    local socket = require "fern.socket"
+    local reader, writer = unix.pipe()
+    local one = { getfd = function() return reader end }
+    local waiter = fern.spawn(fern.trampoline, reader, "r", 60)
+    local other = fern.spawn(socket.select, nil, { one }, 60)
+    local poller = fern.spawn(socket.select, { one }, nil, 60)
+    fern.sleep(0.001)
+    unix.close(reader)
+    poller:kill()
+    poller:join()
+    assert.are.same({ nil, "bad file descriptor", "EBADF" }, { waiter:wait() })
+    assert.is_true(other:done())
+    unix.close(writer)
+  end)
+
+  it("of the hub's own is nobody's to wait for", function()
+    local output, code = script.run_text("", [[
+      local fern = require "fern"
+      for fd = 3, 20 do pcall(fern.trampoline, fd, "r", 0.001) end
+      fern.sleep(0.001)
+      print(fern.spawn(function() fern.sleep(0.001) return "works" end):wait())
+    ]])
+    assert.are.equal("works\n", output)
+    assert.are.equal(0, code)
+  end)
+
   it("of fern's own that is closed and used again harms neither", function()
     local net = require "fern.net"
     local number, other = unix.pipe()           -- the one that comes next
