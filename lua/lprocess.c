@@ -249,8 +249,11 @@ static int check_signal(lua_State *L, int arg, int otherwise)
 {
     if (lua_isnoneornil(L, arg))
         return otherwise;
-    if (lua_type(L, arg) == LUA_TNUMBER)
-        return (int)luaL_checkinteger(L, arg);
+    if (lua_type(L, arg) == LUA_TNUMBER) {
+        lua_Integer number = luaL_checkinteger(L, arg);
+        luaL_argcheck(L, number >= 0 && number <= 0x7fff, arg, "no such signal");
+        return (int)number;
+    }
     int number = fern_signal_number(luaL_checkstring(L, arg));
     luaL_argcheck(L, number > 0, arg, "no such signal");
     return number;

@@ -26,13 +26,14 @@ static lsignal *check_self(lua_State *L)
 /* A number, or a name with or without "SIG". */
 static int check_number(lua_State *L, int arg)
 {
-    int number = 0;
+    lua_Integer number = 0;
     if (lua_type(L, arg) == LUA_TNUMBER)
-        number = (int)luaL_checkinteger(L, arg);
+        number = luaL_checkinteger(L, arg);
     else
         number = fern_signal_number(luaL_checkstring(L, arg));
-    luaL_argcheck(L, fern_signal_name(number), arg, "no such signal");
-    return number;
+    bool small = number > 0 && number <= 0x7fff;
+    luaL_argcheck(L, small && fern_signal_name((int)number), arg, "no such signal");
+    return (int)number;
 }
 
 /* For what can go wrong only with the argument, or for want of descriptors. */

@@ -71,6 +71,10 @@ describe("a process", function()
       { process.spawn { "no-such-program", cwd = "/" } })
     local name = os.tmpname()
     assert.are.same({ nil, name .. ": permission denied", "EACCES" }, { process.spawn { name } })
+    assert.are.same({ nil, name .. ": not a directory", "ENOTDIR" }, { process.spawn { "ls", cwd = name } })
+    assert(fern.fs.chmod(name, "755"))
+    assert.are.same({ nil, name .. ": no program that the system can run", "ENOEXEC" },
+      { process.spawn { name } })
     os.remove(name)
     assert.are.equal(before, unix.descriptors())
     assert.is_true(no_children())
@@ -123,7 +127,9 @@ describe("a process", function()
     assert.are.same({ nil, "no such process", "ESRCH" }, { p:kill() })
     assert.has_error(function() p:kill("NONE") end)
     local p2 <close> = sh "exec sleep 60"
-    assert.has_error(function() p2:kill(1000) end)
+    for _, number in ipairs { 1000, -9, (1 << 32) + 9, 1 << 32 } do
+      assert.has_error(function() p2:kill(number) end)
+    end
     assert.is_true(p2:kill(0))
     assert.is_true(p2:kill(9))
     assert.are.same({ nil, "killed by SIGKILL", "SIGKILL" }, { p2:wait() })
@@ -240,6 +246,9 @@ describe("a process", function()
     ["an option of run"] = { "spawn", { "ls", input = "" } },
     ["a table for an argument"] = { "spawn", { "ls", {} } },
     ["a zero in an argument"] = { "spawn", { "ls", "a\0b" } },
+    ["a zero in the environment"] = { "spawn", { "ls", env = { A = "a\0b" } } },
+    ["a zero in the place"] = { "spawn", { "ls", cwd = "/\0b" } },
+    ["a zero in a command"] = { "shell", "ls\0" },
     ["a kind of stdio that is none"] = { "spawn", { "ls", stdin = "pipes" } },
     ["stdout to stdout"] = { "spawn", { "ls", stdout = true } },
     ["a name of the environment that is none"] = { "spawn", { "ls", env = { ["A=B"] = "c" } } },
@@ -361,7 +370,7 @@ describe("Lua's own results", function()
 
   it("are those of os.execute", function()
     both({ os.execute() }, { process.execute() })
-    for _, command in ipairs { "exit 0", "exit 3", "kill -TERM $$", "/no/such/thing 2>/dev/null" } do
+    for _, command in ipairs { "exit 0", "exit 3", "kill -TERM $$", "/no/such/thing 2>/dev/null", "exit 4\0; exit 5" } do
       both({ os.execute(command) }, { process.execute(command) })
     end
     assert.has_error(function() process.execute {} end)
@@ -378,7 +387,7 @@ describe("Lua's own results", function()
   it("are those of io.popen, for every format", function()
     for _, formats in ipairs {
       {}, { "l" }, { "L" }, { "a" }, { 3 }, { 0 }, { 100 }, { "l", "l" }, { "l", 2 },
-      { "*l" }, { "a", "a" }, { "L", "a", "l" },
+      { "*l" }, { "a", "a" }, { "L", "a", "l" }, { "*line", "all" },
     } do
       both(read_all(io.popen, table.unpack(formats)), read_all(process.popen, table.unpack(formats)))
     end

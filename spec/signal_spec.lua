@@ -221,7 +221,7 @@ describe("a signal", function()
   it("has a name and a number, and others have not", function()
     assert.are.same({ "SIGTERM", 15, 15, "SIGRTMIN+0" },
       { signal.name(15), signal.number "TERM", signal.number "SIGTERM", signal.name "RTMIN" })
-    for _, what in ipairs { "NONE", "", "RTMIN+99", "RTMIN+", "term", 0, -1, 65, 1e9 // 1 | 0 } do
+    for _, what in ipairs { "NONE", "", "RTMIN+99", "RTMIN+", "term", 0, -1, 65, 1e9 // 1 | 0, (1 << 32) + 15 } do
       assert.has_error(function() signal.wait(what, 0) end)
     end
     for _, what in ipairs { "KILL", "STOP", "SEGV" } do

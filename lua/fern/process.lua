@@ -47,6 +47,8 @@ local function check_options(options, more)
   end
   if options.cwd ~= nil and type(options.cwd) ~= "string" then
     misuse.raise("bad option 'cwd' (string expected, got %s)", type(options.cwd))
+  elseif options.cwd and options.cwd:find("\0", 1, true) then
+    misuse.raise "bad option 'cwd' (what a program is given has no zeros in it)"
   end
 end
 
@@ -92,14 +94,25 @@ local function leads(options)
   return options.session and "session" or options.group and "group" or "no"
 end
 
--- Which of the two was missing is a guess of the system's error.
+-- Nothing else has a "." in it.
+local function is_folder(path)
+  local file <close> = io.open(path .. "/.")
+  return file ~= nil
+end
+
+-- The system does not say which of the two was missing.
 local function explain(words, options, message, code)
   local what = words[1]
-  if code == "ENOENT" and options.cwd then
-    local dir, _, errno = io.open(options.cwd)
-    if dir then dir:close() elseif errno == 2 then what = options.cwd end
+  if (code == "ENOENT" or code == "ENOTDIR") and options.cwd and not is_folder(options.cwd) then
+    what = options.cwd
   end
   return nil, ("%s: %s"):format(what, message), code
+end
+
+-- Of a file of popen's, or what patch puts in the place of io.stdin, what it stands for.
+local function stdio_of(options, name)
+  local how = options[name] or "inherit"
+  return type(how) == "table" and how.stream or how
 end
 
 local function check_table(options, name, more)
@@ -115,7 +128,7 @@ local function spawn(options, more)
   check_options(options, more)
   local words, how = words_of(options), {}
   local env = environment_of(options.env)
-  for i, name in ipairs(STDIO) do how[i] = options[name] or "inherit" end
+  for i, name in ipairs(STDIO) do how[i] = stdio_of(options, name) end
   local made, message, code = misuse.call("spawn", FROM, core.spawn, words, env, options.cwd,
     how[1], how[2], how[3], options.fds, leads(options))
   if made then return made end
@@ -297,6 +310,15 @@ end
 
 -- ---- as in Lua's own library -----------------------------------------
 
+-- As C has it: up to the first zero.
+local function command_of(command, name)
+  if type(command) == "number" then command = tostring(command) end
+  if type(command) ~= "string" then
+    error(("bad argument #1 to '%s' (string expected, got %s)"):format(name, type(command)), 3)
+  end
+  return command:match "^[^\0]*"
+end
+
 -- The three results that Lua has for an end.
 local function execresult(code, _, signal)
   if code == 0 then return true, "exit", 0 end
@@ -309,11 +331,7 @@ end
 -- os.execute
 function process.execute(command)
   if command == nil then return true end
-  if type(command) == "number" then command = tostring(command) end
-  if type(command) ~= "string" then
-    error("bad argument #1 to 'execute' (string expected, got " .. type(command) .. ")", 2)
-  end
-  local self <close>, _, code = spawn { "/bin/sh", "-c", command }
+  local self <close>, _, code = spawn { "/bin/sh", "-c", command_of(command, "execute") }
   if not self then return core.failure(code) end
   return execresult(self:wait())
 end
@@ -346,8 +364,10 @@ local function readings(count, ...)
 end
 
 -- One after the other: what was read before a failure is told, as Lua does. A nil
--- at the end, for a last number would be a timeout.
+-- at the end, for a last number would be a timeout. Of a word ("*line") Lua looks at
+-- its first letter only.
 local function read_each(stream, format, ...)
+  if type(format) == "string" then format = format:match "^%*?([nlLa])" or format end
   local value, message, code = misuse.call("read", misuse.METHOD, stream.read, stream, format, nil)
   if value == nil then return nil, message, code end
   if select("#", ...) == 0 then return value end
@@ -414,10 +434,7 @@ end
 
 -- io.popen
 function process.popen(command, mode)
-  if type(command) == "number" then command = tostring(command) end
-  if type(command) ~= "string" then
-    error("bad argument #1 to 'popen' (string expected, got " .. type(command) .. ")", 2)
-  end
+  command = command_of(command, "popen")
   mode = mode == nil and "r" or mode
   if mode ~= "r" and mode ~= "w" then error("bad argument #2 to 'popen' (invalid mode)", 2) end
   local options = { "/bin/sh", "-c", command }
