@@ -143,6 +143,38 @@ describe("patch", function()
     check(lines, text, "(sleep 0.2; printf 'first\\n42 rest\\nabcd\\nx\\ny\\n') | ")
   end)
 
+  it("reads from standard input whatever Lua reads: words for formats, long lines, no numeral", function()
+    check("one\t12\nnil\t1\nx\n3000000\nlast\tnil\n", [[
+      local fern = require "fern"
+      fern.patch { "io" }
+      print(io.read("*line", "*number"))
+      local results = table.pack(io.read "n")
+      print(results[1], results.n)
+      for number in io.lines(nil, "n") do print(number) end
+      print((io.read():gsub(" ", "")))
+      print(#io.read())
+      print(io.read("*all", "l"))
+    ]], "(printf 'one\\n12 x\\n'; head -c 3000000 /dev/zero | tr '\\0' q; printf '\\nlast') | ")
+  end)
+
+  it("lets io's functions take what io.popen gives, and programs io.stdin", function()
+    check("file\nab\ncd\nclosed file\nnil\texit\t3\nfrom stdin\n", [[
+      local fern = require "fern"
+      fern.patch { "io" }
+      local pipe = io.popen "printf 'ab\\ncd\\n'; exit 3"
+      print(io.type(pipe))
+      assert(io.input(pipe) == pipe and io.input() == pipe)
+      print(io.read())
+      for line in io.lines() do print(line) end
+      local results = table.pack(io.close(pipe))
+      print(io.type(pipe))
+      print(table.unpack(results))
+      assert(io.input(io.stdin) == io.stdin)
+      local process = require "fern.process"
+      io.write(process.run { "cat", stdin = io.stdin }.stdout)
+    ]], "echo from stdin | ")
+  end)
+
   it("raises for what it does not know, at the caller's line", function()
     check("bad argument #1 to 'patch' (there is no 'sockets' to patch)\n"
       .. "bad argument #1 to 'patch' (table of names expected, got string)\n", [[

@@ -35,7 +35,7 @@ local functions = {
   os = { { from = "fern.process", fields = { "execute" } } },
   io = {
     { from = "fern.process", fields = { "popen" } },
-    { from = "fern.stdin", fields = { "stdin", "read", "lines", "input", "type" } },
+    { from = "fern.stdin", fields = { "stdin", "read", "lines", "input", "type", "close" } },
   },
 }
 

@@ -1,37 +1,33 @@
 -- SPDX-License-Identifier: MIT
 -- stdin: Lua's functions for reading from standard input, over fern.fs: who reads parks
 -- its thread. For fern.patch { "io" }: io.stdin, io.read, io.lines and io.input, which
--- do for other files what they did before.
+-- also take what io.popen gives then, and do for other files what they did before.
 
 local fs = require "fern.fs"
+local process = require "fern.process"
 local failure = require("fern.core").process.failure
 
 local stdin = {}
-local real = { stdin = io.stdin, read = io.read, lines = io.lines, input = io.input, type = io.type }
+local real = {
+  stdin = io.stdin, read = io.read, lines = io.lines, input = io.input, type = io.type, close = io.close,
+}
 
 -- ---- the object in the place of io.stdin ----
 
 local file = { __name = "FILE*" }
 file.__index = file
 
-local object = setmetatable({}, file)
+local object = setmetatable({ stream = real.stdin }, file)
 
--- Up to the first that fails; the end is a nil with no message, as in Lua.
-local function read_each(stream, format, ...)
-  local value, _, code = stream:read(format, nil)
-  if value == nil then
-    if code == nil or code == "EPIPE" then return nil end
-    return failure(code)
-  end
-  if select("#", ...) == 0 then return value end
-  return value, read_each(stream, ...)
-end
+-- It reads as a file of popen's does, with lines as long as they come.
+local reader = setmetatable({}, process.file)
 
 function file.read(_, ...)
   local stream, _, code = fs.stdin()
   if not stream then return failure(code) end
-  if select("#", ...) == 0 then return read_each(stream, "l") end
-  return read_each(stream, ...)
+  stream:max_line(2 ^ 53)
+  reader.stream = stream
+  return reader:read(...)
 end
 
 function file.lines(_, ...)
@@ -54,30 +50,53 @@ function file.__tostring() return tostring(real.stdin) end
 
 stdin.stdin = object
 
-local function is_default() return real.input() == real.stdin end
+local function is_popens(value) return getmetatable(value) == process.file end
+
+local default                           -- one of those, which io.input was given
+
+local function source()
+  return default or (real.input() == real.stdin and object)
+end
 
 function stdin.read(...)
-  if is_default() then return object:read(...) end
+  local from = source()
+  if from then return from:read(...) end
   return real.read(...)
 end
 
 function stdin.lines(name, ...)
-  if name == nil and is_default() then return object:lines(...) end
+  local from = name == nil and source()
+  if from then return from:lines(...) end
   return real.lines(name, ...)
 end
 
 function stdin.input(...)
-  if select("#", ...) > 0 and rawequal((...), object) then
+  local given = ...
+  if is_popens(given) then
+    default = given
+  elseif given == nil and default then
+    return default
+  elseif rawequal(given, object) then
     real.input(real.stdin)
-    return object
+    default = nil
+  else
+    local found = real.input(...)
+    default = nil
+    return found == real.stdin and object or found
   end
-  local found = real.input(...)
-  return found == real.stdin and object or found
+  return given
 end
 
 function stdin.type(value)
   if rawequal(value, object) then return real.type(real.stdin) end
+  if is_popens(value) then return value.stream and "file" or "closed file" end
   return real.type(value)
+end
+
+function stdin.close(...)
+  local given = ...
+  if is_popens(given) or rawequal(given, object) then return given:close() end
+  return real.close(...)
 end
 
 return stdin
