@@ -350,6 +350,25 @@ describe("fork", function()
     assert.is_truthy(output:find "\n1\n$")
   end)
 
+  it("ends the child as a script ends: its threads are unwound, and no error is lost", function()
+    local output = script.run_text("", [[
+      local fern = require "fern"
+      local process = require "fern.process"
+      local p <close> = process.fork(function()
+        fern.spawn(error, "nobody asked")
+        fern.spawn(function()
+          local _ <close> = setmetatable({}, { __close = function() print "unwound" end })
+          fern.sleep(1e9)
+        end)
+        fern.sleep(0.001)
+        return 5
+      end)
+      print(p:wait())
+    ]])
+    assert.matches("failed: nobody asked\n", output)
+    assert.matches("unwound\n.*\n5\n$", output)
+  end)
+
   it("knows nothing of its parent's processes", function()
     local sleeper <close> = sh "exec sleep 60"
     local p <close> = assert(process.fork(function()

@@ -288,13 +288,14 @@ end
 
 -- ---- fork ------------------------------------------------------------
 
--- The child ends with what fn returns, if that is a code.
+-- The child ends with what fn returns, if that is a code; its threads as at a script's end.
 local function become(fn, ...)
   local results = table.pack(xpcall(fn, function(err)
     return type(err) == "string" and debug.traceback(err, 2) or err
   end, ...))
   if not results[1] then io.stderr:write("fern: a forked child failed: ", tostring(results[2]), "\n") end
   local code = results[1] and (math.type(results[2]) == "integer" and results[2] or 0) or 1
+  pcall(function() local _ <close> = fern end)
   io.stdout:flush()
   os.exit(code)
 end
