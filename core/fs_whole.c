@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,9 +16,13 @@
 
 /* ---- read ---- */
 
-/* A device or a FIFO may have no end, and nothing to wait for here. */
+/* A device or a FIFO may have no end, and nothing to wait for here. It is not even
+   opened: who writes to a FIFO would take us for a reader, and lose what he writes. */
 static int open_regular(fern_fs_call *call)
 {
+    if (stat(call->path, &call->stat) == 0 && !S_ISREG(call->stat.st_mode) &&
+        !S_ISDIR(call->stat.st_mode))
+        return -ESPIPE;
     call->fd = open(call->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (call->fd < 0 || fstat(call->fd, &call->stat) < 0)
         return fern_fs_error();
@@ -157,10 +162,25 @@ static int sync_folder(const char *path)
     return rc;
 }
 
+/* A path that is new, in the same folder: a long name loses its end to make room. */
+static int make_beside(fern_fs_call *call, const char *path, char **name)
+{
+    enum { RANDOM = 6 };
+    char *prefix = strdup(path);
+    if (!prefix)
+        return -ENOMEM;
+    char *slash = strrchr(prefix, '/'), *base = slash ? slash + 1 : prefix;
+    if (strlen(base) > NAME_MAX - RANDOM && strlen(base) <= NAME_MAX)
+        base[NAME_MAX - RANDOM] = 0;
+    int rc = fern_fs_try_names(prefix, make_new, call, name);
+    free(prefix);
+    return rc;
+}
+
 static int replace(fern_fs_call *call, const char *path)
 {
     char *name;
-    int rc = fern_fs_try_names(path, make_new, call, &name);
+    int rc = make_beside(call, path, &name);
     if (rc < 0)
         return rc;
     rc = take_after(call->fd, path);
@@ -176,10 +196,14 @@ static int replace(fern_fs_call *call, const char *path)
     return rc;
 }
 
+/* A device or a FIFO is not replaced, and may have to be waited for. */
 static int run_write(fern_fs_call *call)
 {
     struct stat found;
-    if ((call->flags & HOW) != FERN_FS_ATOMIC)
+    mode_t type = stat(call->path, &found) < 0 ? S_IFREG : found.st_mode & S_IFMT;
+    if (type != S_IFREG && type != S_IFDIR && type != S_IFBLK)
+        return -ESPIPE;
+    if ((call->flags & HOW) != FERN_FS_ATOMIC || type == S_IFBLK)
         return write_there(call);
     if (lstat(call->path, &found) < 0 || !S_ISLNK(found.st_mode))
         return replace(call, call->path);
@@ -188,6 +212,18 @@ static int run_write(fern_fs_call *call)
         return fern_fs_error();
     int rc = replace(call, target);
     free(target);
+    return rc;
+}
+
+static int write_stream(const char *path, const void *data, size_t size, double deadline)
+{
+    fern_stream *stream;
+    size_t written;
+    int rc = fern_fs_open(path, O_WRONLY, 0, deadline, &stream);
+    if (rc < 0)
+        return rc;
+    rc = fern_stream_write(stream, data, size, deadline, &written);
+    fern_stream_close(stream);
     return rc;
 }
 
@@ -202,5 +238,6 @@ int fern_fs_write_file(const char *path, const void *data, size_t size, fern_fs_
         call->mode = mode;
         call->flags = (int)how | (sync ? SYNC : 0);
     }
-    return fern_fs_finish(call, deadline);
+    int rc = fern_fs_finish(call, deadline);
+    return rc == -ESPIPE ? write_stream(path, data, size, deadline) : rc;
 }

@@ -69,7 +69,7 @@ typedef enum fern_fs_write_how {
 } fern_fs_write_how;
 
 /* `data` is copied. `mode` is for a file that is new, less the umask. `sync`: on the
-   disk when this returns. */
+   disk when this returns. A device, a FIFO and the like are written to as they are. */
 FERN_API int fern_fs_write_file(const char *path, const void *data, size_t size,
                                 fern_fs_write_how how, mode_t mode, bool sync, double deadline);
 

@@ -84,7 +84,10 @@ local remover = {
 local function copy_into(copy, source, to)
   local stat, message, code = source:stat()
   local ok = stat
-  if ok then ok, message, code = source:copy_to(copy.file) end
+  if ok then
+    ok, message, code = source:copy_to(copy.file)
+    if not ok then message = to .. ": " .. message end
+  end
   if ok then ok, message, code = copy.file:close() end
   if ok then ok, message, code = core.chmod(copy.path, stat.mode) end
   if not ok then return nil, message, code end
@@ -94,18 +97,47 @@ local function copy_into(copy, source, to)
   return true
 end
 
--- copy(from, to): contents and permissions. Whoever looks sees no half of it.
+-- A new file beside `to`: a long name loses its end to make room.
+local function file_beside(to)
+  local dir, base = to:match "^(.-)([^/]*)$"
+  return core.temp_file(dir .. (#base > 249 and #base < 256 and base:sub(1, 249) or base))
+end
+
+local function replace(source, to)
+  local file, path, why = file_beside(to)
+  if not file then return nil, path, why end
+  local copy <close> = setmetatable({ file = file, path = path }, remover)
+  return copy_into(copy, source, to)
+end
+
+-- Into a device or the like, which is not replaced.
+local function copy_onto(source, to)
+  local file <close>, message, code = core.open(to, "w")
+  if not file then return nil, message, code end
+  local count
+  count, message, code = source:copy_to(file)
+  if not count then return nil, to .. ": " .. message, code end
+  return true
+end
+
+local PLAIN = { file = true, directory = true }
+
+-- copy(from, to): contents and permissions. Whoever looks sees no half of it. A link
+-- stays a link.
 function fs.copy(from, to)
   if type(to) ~= "string" then
     misuse.raise("bad argument #2 to 'copy' (string expected, got %s)", type(to))
   end
-  local source, message, code = misuse.call("copy", nil, core.open, from)
+  local source <close>, message, code = misuse.call("copy", nil, core.open, from)
   if not source then return nil, message, code end
-  local _ <close> = source
-  local file, path, why = core.temp_file(to)
-  if not file then return nil, path, why end
-  local copy <close> = setmetatable({ file = file, path = path }, remover)
-  return copy_into(copy, source, to)
+  local there = core.lstat(to)
+  if there and there.type == "link" then
+    to, message, code = core.realpath(to)
+    if not to then return nil, message, code end
+    there = core.lstat(to)
+  end
+  if there and not PLAIN[there.type] then return copy_onto(source, to) end
+  return replace(source, to)
 end
 
 -- ---- walk
