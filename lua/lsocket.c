@@ -4,6 +4,7 @@
 #include "lsocket.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <netdb.h>
 #include <stdlib.h>
@@ -359,6 +360,14 @@ int lsocket_getfd(lua_State *L)
     return 1;
 }
 
+/* From a supervisor it may be one that blocks, and would block us all. */
+static void set_nonblocking(int fd)
+{
+    int flags = fd < 0 ? -1 : fcntl(fd, F_GETFL);
+    if (flags >= 0 && !(flags & O_NONBLOCK))
+        (void)fcntl(fd, F_SETFL, flags | O_NONBLOCK);
+}
+
 /* What it had stays open, and is somebody else's: with -1, LuaSec's. */
 int lsocket_setfd(lua_State *L)
 {
@@ -370,6 +379,7 @@ int lsocket_setfd(lua_State *L)
     lsocket_forget(self);
     if (io)
         fern_io_release(io);
+    set_nonblocking(fd);
     lsocket_own(self, fd);
     return 0;
 }

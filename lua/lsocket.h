@@ -160,6 +160,9 @@ LFERN_PRIVATE int lsocket_setstats(lua_State *L, lsocket *self);
 /* The port at `arg`: a string, or a number with an integral value. */
 LFERN_PRIVATE const char *lsocket_port(lua_State *L, int arg);
 
+/* Of such a port, or NULL: getaddrinfo would quietly take it modulo 65536. */
+LFERN_PRIVATE bool lsocket_port_out_of_range(const char *port);
+
 /* Parks. getaddrinfo; `type` is SOCK_STREAM or SOCK_DGRAM. 0 or a failure. */
 LFERN_PRIVATE int lsocket_resolve(const char *host, const char *port, int family, int type,
                                   int flags, double deadline, struct addrinfo **out);

@@ -30,8 +30,7 @@ const char *lsocket_port(lua_State *L, int arg)
     return luaL_checkstring(L, arg);
 }
 
-/* getaddrinfo would quietly take the port modulo 65536. */
-static bool out_of_range(const char *port)
+bool lsocket_port_out_of_range(const char *port)
 {
     if (!port || !*port || port[strspn(port, "0123456789")])
         return false;
@@ -56,7 +55,7 @@ int lsocket_resolve(const char *host, const char *port, int family, int type, in
                     double deadline, struct addrinfo **out)
 {
     struct addrinfo hints = { .ai_family = family, .ai_socktype = type, .ai_flags = flags };
-    if (out_of_range(port))
+    if (lsocket_port_out_of_range(port))
         return LSOCKET_EAI + abs(EAI_SERVICE);
     return failure_of(fern_resolve(host, port, &hints, deadline, out));
 }

@@ -24,7 +24,7 @@ static int find_numeric(const lsocket *self, const char *host, const char *port,
 {
     struct addrinfo hints = { .ai_family = self->family, .ai_socktype = SOCK_DGRAM,
                               .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV };
-    if (port[strspn(port, "0123456789")] == '\0' && atoi(port) > 65535)
+    if (lsocket_port_out_of_range(port))
         return EAI_SERVICE;
     return getaddrinfo(host, port, &hints, out);
 }
