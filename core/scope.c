@@ -226,7 +226,7 @@ int fern_scope_close(fern_scope *scope, int rc)
     if (rc == -ETIMEDOUT && scope->failed && scope->deadline.stage)
         rc = 0;
     fern_deadline_close(&scope->deadline);
-    if (rc == 0)
+    if (rc == 0 && (scope->count || !scope->failed))    /* else that is what it comes to */
         rc = fern_scope_wait(scope, FERN_NEVER);
     if (rc < 0)
         fern_scope_cancel(scope);

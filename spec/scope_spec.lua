@@ -265,6 +265,20 @@ describe("a scope's children", function()
     assert.same({}, heard)
   end)
 
+  it("that run into the limit before the block hears of it are not told of twice", function()
+    local heard = hear()
+    local ok, message = fern.timeout(0.01, block, function(scope)
+      scope:spawn(function()
+        local over = fern.now() + 0.02
+        while fern.now() < over do end
+        fern.sleep(100)
+      end)
+    end)
+    assert.same({ nil, "timeout" }, { ok, message })
+    fern.sleep(1.1)
+    assert.same({}, heard)
+  end)
+
   it("hand limits down to their own children, though these are others' limits", function()
     local ok, message = fern.timeout(0.02, block, function(outer)
       outer:spawn(block, function(inner) inner:spawn(fern.sleep, 100) end)
