@@ -285,6 +285,14 @@ describe("communicate", function()
     assert.are.equal("first\na\n" .. long, p:communicate().stdout)
   end)
 
+  it("is for one thread at a time, which nobody talks into", function()
+    local p <close> = sh("cat", { stdin = "pipe", stdout = "pipe" })
+    local first = fern.spawn(p.communicate, p, "one")
+    local second = fern.spawn(p.communicate, p, "two")
+    assert.are.same({ nil, "already in use by another thread", "EBUSY" }, { second:wait() })
+    assert.are.equal("one", first:wait().stdout)
+  end)
+
   it("does not take more than was said", function()
     local result, message, code, part = process.run { "yes", max = 100000 }
     assert.are.same({ nil, "message too long", "EMSGSIZE" }, { result, message, code })

@@ -208,22 +208,28 @@ local function result_of(talk, code, signal)
   return result
 end
 
+-- One at a time: two would mix what they have to say.
+local talking = { __close = function(talk) talk.busy = nil end }
+
 local function talk_of(self, input)
   local talk = talks[self]
+  if talk and talk.busy then return nil end
   if not talk then
-    talk = { fed = 0, pieces = {} }
+    talk = setmetatable({ fed = 0, pieces = {} }, talking)
     for i = 2, 3 do
       if self[STDIO[i]] then talk.pieces[STDIO[i]] = { size = 0 } end
     end
     talks[self] = talk
   end
   talk.input = input or talk.input
+  talk.busy = true
   return talk
 end
 
 local function communicate(self, input, timeout, max)
   local until_ = timeout and fern.now() + timeout
-  local talk = talk_of(self, input)
+  local talk <close> = talk_of(self, input)
+  if not talk then return nil, "already in use by another thread", "EBUSY" end
   local failure = exchange(self, talk, until_, max or MAX)
   if failure then return nil, failure[1], failure[2], result_of(talk) end
   local code, message, signal = self:wait(left(until_))
