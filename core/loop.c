@@ -14,6 +14,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#ifdef __linux__
+#include <sys/epoll.h>
+#endif
 #ifdef __APPLE__
 #include <malloc/malloc.h>
 #define malloc_usable_size malloc_size
@@ -28,6 +31,7 @@
 
 struct fern_loop {
     struct ev_loop *ev;
+    int own;                    /* libev's descriptor, if that is known, or -1 */
     bool host;
     bool fed, busy, kept;
     double armed;               /* what `timer` is set to; own loop only */
@@ -123,6 +127,21 @@ static struct ev_loop *new_loop(void)
     return restock() ? ev_loop_new(EVFLAG_AUTO | EVFLAG_NOENV) : NULL;
 }
 
+/* libev does not tell its descriptor, but it has just taken the lowest that was free. */
+static struct ev_loop *new_loop_at(int *own)
+{
+    int lowest = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0);
+    if (lowest >= 0)
+        close(lowest);
+    struct ev_loop *ev = new_loop();
+#ifdef __linux__
+    struct epoll_event event;
+    if (ev && lowest >= 0 && epoll_wait(lowest, &event, 1, 0) == 0)
+        *own = lowest;
+#endif
+    return ev;
+}
+
 /* ---- callbacks ---- */
 
 static void on_timer(struct ev_loop *ev, ev_timer *timer, int events)
@@ -204,7 +223,7 @@ static void look_no_more(fern_loop *loop)
 }
 
 /* The last thing before libev tells the system of them: of a descriptor that somebody
-   has closed meanwhile it would abort the process. */
+   has closed meanwhile, and of its own, it would abort the process. */
 static void on_look(struct ev_loop *ev, ev_prepare *look, int events)
 {
     fern_loop *loop = look->data;
@@ -212,7 +231,7 @@ static void on_look(struct ev_loop *ev, ev_prepare *look, int events)
     while (loop->fresh) {
         fern_watcher *watcher = loop->fresh;
         unlink_fresh(watcher);
-        if (fcntl(watcher->io.fd, F_GETFD) >= 0)
+        if (watcher->io.fd != loop->own && fcntl(watcher->io.fd, F_GETFD) >= 0)
             continue;
         ev_io_stop(ev, &watcher->io);
         watcher->ready(0, watcher->arg);
@@ -255,7 +274,8 @@ int fern_loop_open(void *host, void (*woken)(void *arg), void *arg, fern_loop **
     if (!loop)
         return -ENOMEM;
     loop->host = host;
-    loop->ev = host ? host : new_loop();
+    loop->own = -1;
+    loop->ev = host ? host : new_loop_at(&loop->own);
     if (!loop->ev)
         goto free_loop;
     rc = check_descriptors();
@@ -413,8 +433,13 @@ void fern_watcher_free(fern_watcher *watcher)
 
 void fern_watcher_start(fern_watcher *watcher)
 {
+    ev_io_start(watcher->loop->ev, &watcher->io);
+    fern_watcher_renew(watcher);
+}
+
+void fern_watcher_renew(fern_watcher *watcher)
+{
     fern_loop *loop = watcher->loop;
-    ev_io_start(loop->ev, &watcher->io);
     if (!watcher->link)
         link_fresh(watcher);
     if (ev_is_active(&loop->look))
