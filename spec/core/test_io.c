@@ -745,6 +745,7 @@ TEST(what_was_closed_behind_its_back_is_none_when_its_number_is_watched_again)
     make_pipe(ends);
     struct call call = { .io = own(ends[0]) };
     begin(&call, call_read);
+    settle();                   /* the system watches it */
     close(ends[0]);
     make_pipe(reused);
     if (CHECK_EQUAL(reused[0], ends[0])) {
