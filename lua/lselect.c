@@ -56,7 +56,8 @@ static fern_source source_of(lua_State *L, lua_Integer i)
     }
     if (!kind) {
         bool named = luaL_getmetafield(L, index, "__name") == LUA_TSTRING;
-        luaL_error(L, "item %I is no thread, future, event, queue, semaphore or lock, but a %s",
+        luaL_error(L, "item %I is no thread, future, event, queue, semaphore, lock, process or signal, "
+                   "but a %s",
                    (LUAI_UACINT)i, named ? lua_tostring(L, -1) : luaL_typename(L, index));
     }
     return kind->source(L, index);

@@ -150,9 +150,10 @@ describe("wait", function()
   end)
 
   it("refuses what cannot be waited for, by its position", function()
-    fails_with("item 2 is no thread, future, event, queue, semaphore or lock, but a number", fern.wait, { fern.spawn(let_run), 7 })
+    fails_with("item 2 is no thread, future, event, queue, semaphore, lock, process or signal, but a number",
+      fern.wait, { fern.spawn(let_run), 7 })
     fails_with("item 1 is no thread, future", fern.wait, { {} })
-    fails_with("item 1 is no thread, future.*or lock, but a fern.pool", fern.wait, { fern.pool() })
+    fails_with("item 1 is no thread, future.*or signal, but a fern.pool", fern.wait, { fern.pool() })
     fails_with("table expected", fern.wait)
     fails_with("unknown option 'timout'", fern.wait, {}, { timout = 1 })
     fails_with("'timeout'", fern.wait, {}, { timeout = "1" })
