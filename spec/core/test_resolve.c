@@ -70,17 +70,22 @@ int getaddrinfo(const char *host, const char *service, const struct addrinfo *hi
     return ours ? real("127.0.0.1", service, hints, out) : EAI_NONAME;
 }
 
-/* 192.0.2.1 is host.test; the others have no name. */
+/* 192.0.2.1 is host.test, 2001:db8::1 is six.test; the others have no name. */
 int getnameinfo(const struct sockaddr *address, socklen_t length, char *host,
                 socklen_t size, char *service, socklen_t service_size, int flags)
 {
     const struct sockaddr_in *four = (const void *)address;
+    const struct sockaddr_in6 *six = (const void *)address;
+    struct in6_addr known;
     (void)length, (void)service, (void)service_size;
     CHECK(flags & NI_NAMEREQD);
     pass_gate();
-    if (four->sin_addr.s_addr != inet_addr("192.0.2.1"))
+    inet_pton(AF_INET6, "2001:db8::1", &known);
+    bool is_six = address->sa_family == AF_INET6;
+    if (is_six ? memcmp(&six->sin6_addr, &known, sizeof known) != 0
+               : four->sin_addr.s_addr != inet_addr("192.0.2.1"))
         return EAI_NONAME;
-    snprintf(host, size, "host.test");
+    snprintf(host, size, is_six ? "six.test" : "host.test");
     return 0;
 }
 
@@ -449,6 +454,8 @@ TEST(tells_the_name_of_an_address)
     CHECK_EQUAL(reverse("192.0.2.2", name, sizeof name, FERN_NEVER), NONAME);
     CHECK_EQUAL(reverse("192.0.2.1", name, 9, FERN_NEVER), -ENOSPC);
     CHECK_STRING(name, "host.test");
+    CHECK_EQUAL(reverse("2001:db8::1", name, sizeof name, FERN_NEVER), 0);
+    CHECK_STRING(name, "six.test");
     leave();
 }
 
