@@ -44,6 +44,15 @@ void fern_tls_certificate_unref(fern_tls_certificate *certificate)
     X509_free(certificate);
 }
 
+fern_tls_certificate *fern_tls_certificate_read(const char *pem, size_t size)
+{
+    BIO *bio = size <= INT32_MAX ? BIO_new_mem_buf(pem, (int)size) : NULL;
+    X509 *certificate = bio ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
+    BIO_free(bio);
+    ERR_clear_error();
+    return certificate;
+}
+
 /* ---- texts ---- */
 
 /* What was written to `bio`, which goes. */
@@ -137,19 +146,22 @@ static char *address_text(const ASN1_OCTET_STRING *address)
 }
 
 /* A zero in a name, which some would take for its end, is shown as what it is. */
-static char *string_text(const char *kind, const ASN1_STRING *string)
+static char *bytes_text(const char *kind, const unsigned char *bytes, size_t size)
 {
-    size_t before = strlen(kind), size = (size_t)ASN1_STRING_length(string);
+    size_t before = strlen(kind);
     char *text = malloc(before + size + 1);
     if (!text)
         return NULL;
     memcpy(text, kind, before);
-    for (size_t i = 0; i < size; i++) {
-        unsigned char c = ASN1_STRING_get0_data(string)[i];
-        text[before + i] = (char)(c ? c : '?');
-    }
+    for (size_t i = 0; i < size; i++)
+        text[before + i] = (char)(bytes[i] ? bytes[i] : '?');
     text[before + size] = '\0';
     return text;
+}
+
+static char *string_text(const char *kind, const ASN1_STRING *string)
+{
+    return bytes_text(kind, ASN1_STRING_get0_data(string), (size_t)ASN1_STRING_length(string));
 }
 
 static char *general_text(const GENERAL_NAME *name)
@@ -178,6 +190,42 @@ char *fern_tls_certificate_name(const fern_tls_certificate *certificate, size_t 
     GENERAL_NAMES_free(names);
     ERR_clear_error();
     return text;
+}
+
+/* ---- parts of the subject's and the issuer's ---- */
+
+static char *kind_text(const ASN1_OBJECT *kind, bool digits)
+{
+    char text[256];
+    OBJ_obj2txt(text, sizeof text, kind, digits);
+    return strdup(text);
+}
+
+static char *value_text(const ASN1_STRING *value)
+{
+    unsigned char *bytes;
+    int size = ASN1_STRING_to_UTF8(&bytes, value);
+    if (size < 0) {
+        ERR_clear_error();
+        return string_text("", value);
+    }
+    char *text = bytes_text("", bytes, (size_t)size);
+    OPENSSL_free(bytes);
+    return text;
+}
+
+char *fern_tls_certificate_part(const fern_tls_certificate *certificate, bool issuer, size_t index,
+                                fern_tls_part part)
+{
+    const X509_NAME *name =
+        issuer ? X509_get_issuer_name(certificate) : X509_get_subject_name(certificate);
+    const X509_NAME_ENTRY *entry =
+        index <= INT32_MAX ? X509_NAME_get_entry(name, (int)index) : NULL;
+    if (!entry)
+        return NULL;
+    if (part == FERN_TLS_PART_VALUE)
+        return value_text(X509_NAME_ENTRY_get_data(entry));
+    return kind_text(X509_NAME_ENTRY_get_object(entry), part == FERN_TLS_PART_OID);
 }
 
 /* ---- time ---- */

@@ -176,11 +176,21 @@ FERN_API fern_tls_certificate *fern_tls_peer_certificate(const fern_stream *stre
 FERN_API fern_tls_certificate *fern_tls_own_certificate(const fern_stream *stream, size_t index);
 FERN_API void fern_tls_certificate_unref(fern_tls_certificate *certificate);
 
+/* The first one in a PEM text; NULL: there is none. */
+FERN_API fern_tls_certificate *fern_tls_certificate_read(const char *pem, size_t size);
+
 /* Texts are to be freed; NULL for want of memory. */
 FERN_API char *fern_tls_certificate_subject(const fern_tls_certificate *certificate);  /* RFC 2253 */
 FERN_API char *fern_tls_certificate_issuer(const fern_tls_certificate *certificate);
 FERN_API char *fern_tls_certificate_serial(const fern_tls_certificate *certificate);   /* hex */
 FERN_API char *fern_tls_certificate_pem(const fern_tls_certificate *certificate);
+
+/* Part `index` of the subject's name, or of the issuer's, in the certificate's order: its
+   kind in digits ("2.5.4.3") or words ("commonName"), or its value in UTF-8. NULL: there
+   is none. */
+typedef enum fern_tls_part { FERN_TLS_PART_OID, FERN_TLS_PART_NAME, FERN_TLS_PART_VALUE } fern_tls_part;
+FERN_API char *fern_tls_certificate_part(const fern_tls_certificate *certificate, bool issuer,
+                                         size_t index, fern_tls_part part);
 
 /* Number `index` of the names that it is for, as text, after "DNS:", "IP:", "email:"
    or "URI:". NULL: there is none. */

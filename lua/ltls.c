@@ -266,6 +266,7 @@ int luaopen_fern_tls_openssl(lua_State *L)
     };
     luaL_newlib(L, functions);
     ltls_context_open(L);
+    ltls_certificate_open(L);
     lstream_class(L, LTLS_STREAM, methods);
     luaL_newmetatable(L, "fern.tls.listener");
     lua_setfield(L, -2, "listener");

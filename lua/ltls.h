@@ -27,7 +27,8 @@ LFERN_PRIVATE void ltls_context_keep(lua_State *L, int index);
 /* Push a table of what the certificate, which is unreferenced, says; nil for NULL. */
 LFERN_PRIVATE void ltls_push_certificate(lua_State *L, fern_tls_certificate *certificate);
 
-/* What these files open; the first adds to the table on the top. */
+/* What these files open: they add to the table on the top. */
+LFERN_PRIVATE void ltls_certificate_open(lua_State *L);
 LFERN_PRIVATE void ltls_context_open(lua_State *L);
 
 FERN_API int luaopen_fern_tls_openssl(lua_State *L);

@@ -3,6 +3,7 @@
    has memory for copies of them or not. */
 #include "ltls.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 typedef struct view {
@@ -42,11 +43,29 @@ static void set_names(lua_State *L, view *self)
     lua_setfield(L, -2, "names");
 }
 
+/* An array of tables; a part that there is no memory for ends it. */
+static void set_parts(lua_State *L, view *self, const char *key, bool issuer)
+{
+    static const char *const fields[] = { "oid", "name", "value" };
+    char *text;
+    lua_newtable(L);
+    for (size_t i = 0; (text = fern_tls_certificate_part(self->certificate, issuer, i,
+                                                         FERN_TLS_PART_OID)) != NULL; i++) {
+        free(text);
+        lua_createtable(L, 0, 3);
+        for (int part = FERN_TLS_PART_OID; part <= FERN_TLS_PART_VALUE; part++)
+            set_text(L, self, fields[part],
+                     fern_tls_certificate_part(self->certificate, issuer, i, (fern_tls_part)part));
+        lua_rawseti(L, -2, (lua_Integer)i + 1);
+    }
+    lua_setfield(L, -2, key);
+}
+
 static int push_view(lua_State *L)
 {
     view *self = lua_touserdata(L, 1);
     const fern_tls_certificate *certificate = self->certificate;
-    lua_createtable(L, 0, 8);
+    lua_createtable(L, 0, 10);
     set_text(L, self, "subject", fern_tls_certificate_subject(certificate));
     set_text(L, self, "issuer", fern_tls_certificate_issuer(certificate));
     set_text(L, self, "serial", fern_tls_certificate_serial(certificate));
@@ -55,6 +74,8 @@ static int push_view(lua_State *L)
     set_time(L, "not_before", fern_tls_certificate_begins(certificate));
     set_time(L, "not_after", fern_tls_certificate_ends(certificate));
     set_names(L, self);
+    set_parts(L, self, "subject_parts", false);
+    set_parts(L, self, "issuer_parts", true);
     return 1;
 }
 
@@ -72,4 +93,36 @@ void ltls_push_certificate(lua_State *L, fern_tls_certificate *certificate)
     fern_tls_certificate_unref(certificate);
     if (status != LUA_OK)
         lua_error(L);
+}
+
+/* certificate(pem): the table of a certificate; nil: that is none. */
+static int certificate_read(lua_State *L)
+{
+    size_t size;
+    const char *pem = luaL_checklstring(L, 1, &size);
+    ltls_push_certificate(L, fern_tls_certificate_read(pem, size));
+    return 1;
+}
+
+/* digest(pem, algorithm): in hex; nil: there is no such algorithm. */
+static int certificate_digest(lua_State *L)
+{
+    size_t size;
+    const char *pem = luaL_checklstring(L, 1, &size), *algorithm = luaL_checkstring(L, 2);
+    fern_tls_certificate *certificate = fern_tls_certificate_read(pem, size);
+    char *text = certificate ? fern_tls_certificate_digest(certificate, algorithm) : NULL, copy[160] = "";
+    if (text)
+        snprintf(copy, sizeof copy, "%s", text);
+    free(text);
+    fern_tls_certificate_unref(certificate);
+    lua_pushstring(L, copy[0] ? copy : NULL);
+    return 1;
+}
+
+void ltls_certificate_open(lua_State *L)
+{
+    lua_pushcfunction(L, certificate_read);
+    lua_setfield(L, -2, "certificate");
+    lua_pushcfunction(L, certificate_digest);
+    lua_setfield(L, -2, "digest");
 }

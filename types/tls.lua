@@ -50,6 +50,8 @@ local listener = {}
 ---@class fern.tls.certificate
 ---@field subject string          as of RFC 2253
 ---@field issuer string
+---@field subject_parts { oid: string, name: string, value: string }[]   "2.5.4.3", "commonName", "a.test"
+---@field issuer_parts { oid: string, name: string, value: string }[]
 ---@field names string[]          "DNS:a.test", "IP:192.0.2.1", "email:a@b.test", "URI:..."
 ---@field not_before integer      as of os.time
 ---@field not_after integer

@@ -426,6 +426,9 @@ TEST(certificates_tell_what_is_in_them)
         fern_tls_certificate_name(certificate, 0), fern_tls_certificate_name(certificate, 1),
         fern_tls_certificate_name(certificate, 2), fern_tls_certificate_pem(certificate),
         fern_tls_certificate_digest(certificate, "sha256"), fern_tls_certificate_serial(certificate),
+        fern_tls_certificate_part(certificate, false, 0, FERN_TLS_PART_OID),
+        fern_tls_certificate_part(certificate, false, 0, FERN_TLS_PART_NAME),
+        fern_tls_certificate_part(certificate, true, 0, FERN_TLS_PART_VALUE),
     };
     CHECK_STRING(texts[0], "CN=ours.test");
     CHECK_STRING(texts[1], "CN=ca.test");
@@ -435,6 +438,14 @@ TEST(certificates_tell_what_is_in_them)
     CHECK_STRING(texts[5], ours.certificate);
     CHECK_EQUAL(strlen(texts[6]), 64);
     CHECK_EQUAL(strlen(texts[7]), 2);
+    CHECK_STRING(texts[8], "2.5.4.3");
+    CHECK_STRING(texts[9], "commonName");
+    CHECK_STRING(texts[10], "ca.test");
+    CHECK(fern_tls_certificate_part(certificate, false, 1, FERN_TLS_PART_VALUE) == NULL);
+    fern_tls_certificate *again = fern_tls_certificate_read(texts[5], strlen(texts[5]));
+    CHECK(again != NULL);
+    fern_tls_certificate_unref(again);
+    CHECK(fern_tls_certificate_read("none", 4) == NULL);
     CHECK(fern_tls_certificate_name(certificate, 3) == NULL);
     CHECK(fern_tls_certificate_digest(certificate, "no such") == NULL);
     CHECK(fern_tls_certificate_begins(certificate) < time(NULL));
