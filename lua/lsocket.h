@@ -55,6 +55,7 @@ typedef struct lsocket {
     struct lstream *over;       /* of fern.ssl: a stream in place of a descriptor; or NULL */
     int below;                  /* of that: the descriptor, to be looked at */
     bool shaken;                /* of that: the handshake has been made */
+    int want;                   /* of that: what its last call was out of time for, or 0 */
 } lsocket;
 
 /* ---- objects (lsocket.c) ---- */

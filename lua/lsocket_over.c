@@ -8,13 +8,15 @@
 
 #include <errno.h>
 
-/* 0 or a failure of what a stream's call returned. */
-static int outcome(const lsocket *self, ssize_t rc, int want)
+/* 0 or a failure of what a stream's call returned. LuaSec knows no other words for the
+   end of its time than `want`. */
+static int outcome(lsocket *self, ssize_t rc, int want)
 {
+    self->want = 0;
     if (rc == FERN_ETLS)
         return LSOCKET_TLS;
     if (rc == -ETIMEDOUT && lfern_own_timeout((int)rc))
-        return self->block == 0 ? want : LSOCKET_TIMEOUT;
+        return self->want = want;
     switch (rc) {
     case -EBADF:
         return LSOCKET_CLOSED;
@@ -146,6 +148,14 @@ static int over_shaken(lua_State *L)
     return 0;
 }
 
+/* want(object): for what it has run out of time, if it has. */
+static int over_want(lua_State *L)
+{
+    int want = lsocket_check(L, LSSL_CONNECTION)->want;
+    lua_pushstring(L, want == LSOCKET_WANT_READ ? "read" : want ? "write" : "nothing");
+    return 1;
+}
+
 static int over_send(lua_State *L)
 {
     return lsocket_send_all(L, lsocket_check(L, LSSL_CONNECTION));
@@ -175,7 +185,8 @@ int lsocket_open_ssl(lua_State *L)
     };
     static const luaL_Reg functions[] = {
         { "take", over_take }, { "new", over_new }, { "attach", over_attach },
-        { "shaken", over_shaken }, { "gettimeout", lsocket_gettimeout }, { NULL, NULL },
+        { "shaken", over_shaken }, { "gettimeout", lsocket_gettimeout },
+        { "want", over_want }, { NULL, NULL },
     };
     lsocket_class_open(L, LSSL_CONNECTION, methods);
     luaL_newlib(L, functions);

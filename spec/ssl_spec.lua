@@ -120,8 +120,9 @@ describe("an object of ssl", function()
     assert.are.equal("cd", (peer:receive(2)))
     peer:settimeout(0)
     assert.are.same({ nil, "wantread", "" }, { peer:receive() })
+    assert.are.equal("read", peer:want())
     peer:settimeout(0.02)
-    assert.are.same({ nil, "timeout", "" }, { peer:receive() })
+    assert.are.same({ nil, "wantread", "" }, { peer:receive() })
     peer:settimeout(nil)
     local text = ("0123456789"):rep(100000)
     local writer = fern.spawn(client.send, client, text)
@@ -137,6 +138,30 @@ describe("an object of ssl", function()
     assert.are.same({ nil, "closed", 0 }, { peer:send("x") })
   end)
 
+  it("tells of what it has run out of time for, as LuaSec does, however long that was", function()
+    local client, peer = wrapped_pair()
+    assert.are.equal("nothing", client:want())
+    assert.are.same({ nil, "closed" }, { client:info() })
+    for _, seconds in ipairs { 0, 0.01 } do
+      client:settimeout(seconds)
+      assert.are.same({ false, "wantread" }, { client:dohandshake() })
+      assert.are.equal("read", client:want())
+    end
+    peer:close()
+    assert.are.same({ false, "closed" }, { client:dohandshake() })
+    client:close()
+    client, peer = pair()
+    assert.are.equal("nothing", client:want())
+    client:settimeout(0.01, "t")
+    assert.are.same({ nil, "wantread", "" }, { client:receive(5) })
+    assert.are.equal("read", client:want())
+    local ok, message
+    repeat ok, message = client:send(("x"):rep(2 ^ 20)) until not ok
+    assert.are.equal("wantwrite", message)
+    assert.are.equal("write", client:want())
+    finish(client, peer)
+  end)
+
   it("says that it is closed before its handshake", function()
     local client, peer = wrapped_pair()
     assert.are.same({ nil, "closed", "" }, { client:receive() })
@@ -144,7 +169,7 @@ describe("an object of ssl", function()
     client:settimeout(0)
     assert.are.same({ false, "wantread" }, { client:dohandshake() })
     client:settimeout(0.02)
-    assert.are.same({ false, "timeout" }, { client:dohandshake() })
+    assert.are.same({ false, "wantread" }, { client:dohandshake() })
     client:settimeout(nil)
     local other = fern.spawn(peer.dohandshake, peer)
     assert.is_true(client:dohandshake())
@@ -165,12 +190,35 @@ describe("an object of ssl", function()
     assert.are.equal(client:info().cipher, peer:info("cipher"))
     assert.is_true((client:getpeerverification()))
     local certificate = client:getpeercertificate()
-    assert.are.same({ name = "CN", value = "ours.test" }, certificate:subject()[1])
+    assert.are.same({ { oid = "2.5.4.3", name = "commonName", value = "ours.test" } }, certificate:subject())
     assert.is_true(certificate:validat(os.time()))
     assert.is_truthy(certificate:pem():find("BEGIN CERTIFICATE", 1, true))
     assert.are.equal(client:exportkeyingmaterial("x", 16), peer:exportkeyingmaterial("x", 16))
     assert.is_nil(peer:getpeercertificate())
     finish(client, peer)
+  end)
+
+  it("serves by name, and, if it is strict, nobody who asks for another", function()
+    local context = assert(ssl.newcontext(server_cfg()))
+    local names = { ["known.test"] = assert(ssl.newcontext(server_cfg { alpn = { "known" } })) }
+    local function ask(name, strict)
+      local client, peer = plain_pair()
+      client = assert(ssl.wrap(client, client_cfg { alpn = { "known" } }))
+      peer = assert(ssl.wrap(peer, context))
+      peer:sni(names, strict)
+      if name then client:sni(name) end
+      local other = fern.spawn(peer.dohandshake, peer)
+      local ok, message = client:dohandshake()
+      other:wait(SOON)
+      local protocol = ok and client:getalpn()
+      finish(client, peer)
+      return ok and (protocol or "another") or message
+    end
+    assert.are.equal("tlsv1 unrecognized name", ask("unknown.test", true))
+    assert.are.equal("known", ask("known.test", true))
+    assert.are.equal("another", ask(nil, true))
+    assert.are.equal("another", ask("unknown.test", false))
+    assert.are.equal("known", ask("known.test", false))
   end)
 
   it("refuses a certificate that nobody it trusts has signed, if it is told to verify", function()
@@ -220,6 +268,50 @@ describe("an object of ssl", function()
     assert.are.equal("one", (client:receive()))
     assert.are.equal(client, socket.select({ client }, nil, 0)[1])
     finish(client, peer)
+  end)
+end)
+
+describe("a certificate", function()
+  local PEM <const> = [[
+-----BEGIN CERTIFICATE-----
+MIICIDCCAcagAwIBAgIDAIrxMAoGCCqGSM49BAMCMFkxCzAJBgNVBAYTAkZJMRow
+GAYDVQQKDBFGZXJuLCBNb3NzIGFuZCBDbzESMBAGA1UEAwwJZmVybi50ZXN0MRow
+GAYJKoZIhvcNAQkBFgthQGZlcm4udGVzdDAeFw0yNjAxMDUwMzA0MDVaFw0zNjAy
+MDMwNDA1MDZaMFkxCzAJBgNVBAYTAkZJMRowGAYDVQQKDBFGZXJuLCBNb3NzIGFu
+ZCBDbzESMBAGA1UEAwwJZmVybi50ZXN0MRowGAYJKoZIhvcNAQkBFgthQGZlcm4u
+dGVzdDBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABL3qW4TSA/W9g8Ft+oVAty+l
+CAiSy4sSn370LbfM8la56a1oNXO4pbUVcN4lcRX5BfuBATgzBXtVBpJIhHv7wVej
+fTB7MFoGA1UdEQRTMFGCCWZlcm4udGVzdIILKi5mZXJuLnRlc3SHBMAAAgGHECAB
+DbgAAAAAAAAAAAAAAAGBC2FAZmVybi50ZXN0hhJodHRwczovL2Zlcm4udGVzdC8w
+HQYDVR0OBBYEFKgJm6Fmep8yEbAADEI32WPWppmIMAoGCCqGSM49BAMCA0gAMEUC
+IEOlMiv3MlMDQ5JDZS7Kk2Uoh4Y+4RAmhJP9TirM2DG0AiEA+Yy5wG0dco5jEpq4
+Ts3mUR8VXcz7VBLsBtQPChJblr8=
+-----END CERTIFICATE-----
+]]
+
+  local TELLS <const> = [[
+    local ssl = require(arg[1])
+    local function show(value)
+      if type(value) ~= "table" then return tostring(value) end
+      local texts = {}
+      for key, one in pairs(value) do texts[#texts + 1] = tostring(key) .. "=" .. show(one) end
+      table.sort(texts)
+      return "{" .. table.concat(texts, ", ") .. "}"
+    end
+    local certificate = ssl.loadcertificate(arg[2])
+    for _, method in ipairs { "subject", "issuer", "serial", "notbefore", "notafter", "pem", "extensions" } do
+      print(method, show(certificate[method](certificate)))
+    end
+    for _, algorithm in ipairs { "sha1", "sha256", "sha512", "none" } do print(certificate:digest(algorithm)) end
+    print(certificate:digest(), certificate:validat(1.7e9), certificate:validat(1.8e9))
+    print(tostring(certificate):match("^[%w ]+: 0x") , ssl.loadcertificate("none"))
+  ]]
+
+  it("says what LuaSec's says", function()
+    local expected, code = script.run_text("", TELLS, "ssl", PEM)
+    assert.are.equal(0, code, expected)
+    assert.are.equal(expected, (script.run_text("", TELLS, "fern.ssl", PEM)))
+    assert.is_truthy(expected:find("notbefore\tJan  5 03:04:05 2026 GMT", 1, true))
   end)
 end)
 

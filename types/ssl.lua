@@ -23,7 +23,12 @@ function ssl.newcontext(cfg) end
 ---@return string? message
 function ssl.wrap(sock, cfg) end
 
----Parks. May be called again after "wantread" or "timeout".
+---The first certificate in a PEM text, with the methods of getpeercertificate's.
+---@param pem string
+---@return table? certificate
+function ssl.loadcertificate(pem) end
+
+---Parks. May be called again after "wantread".
 ---@return boolean ok
 ---@return string? message
 function connection:dohandshake() end
@@ -61,7 +66,8 @@ function connection:getstats() end
 ---@return 1
 function connection:setstats(received, sent, age) end
 
----@return "nothing"|"read"
+---What the last call was out of time for.
+---@return "nothing"|"read"|"write"
 function connection:want() end
 
 ---Of { protocol =, cipher = } all, or one; nil before the handshake.
@@ -81,7 +87,7 @@ function connection:getsniname() end
 function connection:getpeerverification() end
 
 ---Number `index` of the peer's chain: pem(), serial(), subject(), issuer(), notbefore(),
----notafter(), validat(time), digest("sha256").
+---notafter(), validat(time), digest([algorithm]), extensions().
 ---@param index? integer
 ---@return table? certificate
 function connection:getpeercertificate(index) end

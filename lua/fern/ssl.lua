@@ -113,6 +113,9 @@ local function invalid_option(problem)
   return ("invalid option (%s)"):format(name)
 end
 
+-- The options of those that newcontext has made.
+local made_with = setmetatable({}, { __mode = "k" })
+
 -- newcontext(cfg): what handshakes are made with, or nil, message.
 function ssl.newcontext(cfg)
   if cfg.mode ~= "client" and cfg.mode ~= "server" then
@@ -130,7 +133,26 @@ function ssl.newcontext(cfg)
   made, context, message = pcall(tls.context, options)
   if not made then return nil, invalid_option(context) end
   if not context then return nil, message end
+  made_with[context] = options
   return context
+end
+
+-- Names, and for each context the one that knows them and nobody else.
+local strict_ones = setmetatable({}, { __mode = "k" })
+
+-- Made once for a table of names, which may change afterwards. Who asks for no name is
+-- served, as by LuaSec.
+local function strict_context(context, names)
+  local known = strict_ones[names] or setmetatable({}, { __mode = "k" })
+  strict_ones[names] = known
+  if known[context] then return known[context] end
+  local options = {}
+  for name, value in pairs(made_with[context] or error("strict needs a context of newcontext", 3)) do
+    options[name] = value
+  end
+  function options.sni(name) return name and (names[name] or false) end
+  known[context] = assert(tls.context(options))
+  return known[context]
 end
 
 -- ---- objects ----
@@ -186,10 +208,12 @@ local function limit_of(self)
   return total >= 0 and math.min(block, total) or block
 end
 
+local LEFT <const> = "the peer left during the handshake"
+
 -- LuaSec's words for what fern.tls says.
-local function words(self, message, code)
-  if code == "ETIMEDOUT" then return core.gettimeout(self) == 0 and "wantread" or "timeout" end
-  if code == "EPIPE" or code == "ECONNRESET" or code == "EBADF" then return "closed" end
+local function words(message, code)
+  if code == "ETIMEDOUT" then return "wantread" end
+  if code == "EPIPE" or code == "ECONNRESET" or code == "EBADF" or message == LEFT then return "closed" end
   if message:find("^the.* certificate.* is refused: ") then return "certificate verify failed" end
   return message
 end
@@ -210,8 +234,9 @@ function methods:dohandshake()
   local stream, message, code = begin(self, state)
   local ok = stream
   if stream then ok, message, code = stream:handshake(limit_of(self)) end
-  if not ok then return false, words(self, message, code) end
+  if not ok then return false, words(message, code) end
   core.shaken(self)
+  state.shaken = true
   return true
 end
 
@@ -222,7 +247,10 @@ function methods:sni(names, strict)
     state.server_name = names
     return
   end
-  if strict then error("strict is not supported", 2) end
+  if strict then
+    state.context = strict_context(state.context, names)
+    return
+  end
   for name, context in pairs(names) do state.context:add(name, context) end
 end
 
@@ -243,9 +271,15 @@ local peer_certificate, version, cipher, export =
 
 function methods:exportkeyingmaterial(label, length, context) return export(self, label, length, context) end
 
-function methods:want() return states[self].stream and "nothing" or "read" end
+-- What the last call was out of time for; a handshake waits for the peer.
+function methods:want()
+  local state = states[self]
+  if state.shaken then return core.want(self) end
+  return state.stream and "read" or "nothing"
+end
 
 function methods:info(field)
+  if not states[self].shaken then return nil, "closed" end
   local found = { protocol = version(self), cipher = cipher(self) }
   if field then return found[field] end
   return next(found) and found
@@ -256,36 +290,54 @@ end
 local certificate = {}
 certificate.__index = certificate
 
--- "CN=a.test, O=fern": an array of { name =, value = }.
-local function parts_of(text)
-  local parts = {}
-  for name, value in text:gmatch("([%w.]+)%s*=%s*([^,]*)") do
-    parts[#parts + 1] = { name = name, value = value }
-  end
-  return parts
+function certificate:__tostring() return ("X509 certificate: %p"):format(self) end
+
+local function new_certificate(view)
+  return view and setmetatable({ view = view }, certificate)
 end
 
 function certificate:pem() return self.view.pem end
-function certificate:serial() return self.view.serial end
-function certificate:subject() return parts_of(self.view.subject) end
-function certificate:issuer() return parts_of(self.view.issuer) end
-function certificate:notbefore() return os.date("!%b %d %H:%M:%S %Y GMT", self.view.not_before) end
-function certificate:notafter() return os.date("!%b %d %H:%M:%S %Y GMT", self.view.not_after) end
+function certificate:serial() return self.view.serial:upper() end
+function certificate:subject() return self.view.subject_parts end
+function certificate:issuer() return self.view.issuer_parts end
+function certificate:notbefore() return os.date("!%b %e %H:%M:%S %Y GMT", self.view.not_before) end
+function certificate:notafter() return os.date("!%b %e %H:%M:%S %Y GMT", self.view.not_after) end
 
 function certificate:validat(time)
   return time >= self.view.not_before and time <= self.view.not_after
 end
 
--- In hexadecimal digits; of SHA-256 only.
+-- In hexadecimal digits.
 function certificate:digest(algorithm)
-  if algorithm ~= "sha256" then return nil, "only sha256 is supported" end
-  return (self.view.fingerprint:gsub(":", ""):lower())
+  local digest = openssl.digest(self.view.pem, algorithm or "sha1")
+  if digest then return digest end
+  return nil, ("digest algorithm not supported (%s)"):format(algorithm)
 end
+
+local KINDS <const> = { DNS = "dNSName", IP = "iPAddress", email = "rfc822Name", URI = "uniformResourceIdentifier" }
+
+-- What it is for, and nothing of other extensions.
+function certificate:extensions()
+  local names = {}
+  for _, name in ipairs(self.view.names) do
+    local kind, value = name:match "^(%w+):(.*)$"
+    kind = KINDS[kind]
+    if kind then
+      names[kind] = names[kind] or {}
+      table.insert(names[kind], value)
+    end
+  end
+  if not next(names) then return {} end
+  names.name = "X509v3 Subject Alternative Name"
+  return { ["2.5.29.17"] = names }
+end
+
+-- loadcertificate(pem): a certificate; nil: that is none.
+function ssl.loadcertificate(pem) return new_certificate(openssl.certificate(pem)) end
 
 -- Number `index` of the peer's chain, its own by default.
 function methods:getpeercertificate(index)
-  local view = peer_certificate(self, index)
-  return view and setmetatable({ view = view }, certificate)
+  return new_certificate(peer_certificate(self, index))
 end
 
 function methods:getpeerchain()
