@@ -118,6 +118,49 @@ describe("an argument", function()
   end)
 end)
 
+describe("misuse of a module in Lua", function()
+  local fs, http, net, process, signal, tls = require "fern.fs", require "fern.http", require "fern.net",
+    require "fern.process", require "fern.signal", require "fern.tls"
+  local calls = {
+    function() fern.patch { "x" } end,
+    function() fs.copy(nil, "/x") end,
+    function() fs.copy("/dev/null", nil) end,
+    function() fs.walk() end,
+    function() http.client { x = 1 } end,
+    function() http.request { url = "http://a.test", x = 1 } end,
+    function() net.serve({}, print) end,
+    function() process.run "ls" end,
+    function() process.run { "ls", env = { "x" } } end,
+    function() process.shell {} end,
+    function() process.spawn { "ls", stdin = "x" } end,
+    function() process.spawn { "ls", x = 1 } end,
+    function() signal.default "x" end,
+    function() signal.ignore "KILL" end,
+    function() signal.on("KILL", print) end,
+    function() signal.on("x", print) end,
+    function() signal.wait "KILL" end,
+    function() signal.wait "x" end,
+    function() signal.wait("HUP", "x") end,
+    function() tls.connect("a.test", 1, { timeout = "x" }) end,
+    function() tls.connect("a.test", 1, { x = 1 }) end,
+    function() tls.connect("a.test", {}) end,
+    function() tls.listen("127.0.0.1", 0, { timeout = "x" }) end,
+    function() tls.listen("127.0.0.1", 0, {}) end,
+    function() tls.listener({}, { x = 1 }) end,
+    function() tls.wrap(7, { host = "a.test" }) end,
+  }
+
+  it("is told of at the caller's line", function()
+    for _, call in ipairs(calls) do
+      local ok, err = pcall(call)
+      local line = debug.getinfo(call, "S").linedefined
+      assert.is_false(ok)
+      assert.are.equal(("bad_input_spec.lua:%d:"):format(line), err:match("bad_input_spec.lua:%d+:"), err)
+    end
+    signal.default "HUP"
+  end)
+end)
+
 it("no misuse ends the process", function()
   local output, code = script.run("", "spec/support/misuse.lua")
   assert.is_truthy(output:find "survived all\n", output:sub(-2000))
