@@ -341,6 +341,24 @@ describe("newcontext", function()
     assert.are.equal(1, master:settimeout(1))
   end)
 
+  it("reads the system's authorities for who verifies only", function()
+    local output, code = script.run_text(("export SSL_CERT_FILE=%s; "):format(pem "ca.pem"), [[
+      local fern = require "fern"
+      local socket, ssl = require "fern.socket", require "fern.ssl"
+      local server = assert(socket.bind("127.0.0.1", 0))
+      for _, verify in ipairs { "none", "peer" } do
+        local client = assert(socket.connect("127.0.0.1", (select(2, server:getsockname()))))
+        local cfg = { mode = "server", protocol = "any", certificate = arg[1], key = arg[2] }
+        local peer = assert(ssl.wrap(server:accept(), cfg))
+        client = assert(ssl.wrap(client, { mode = "client", protocol = "any", verify = verify }))
+        local other = fern.spawn(peer.dohandshake, peer)
+        print(client:dohandshake(), other:wait(), client:getpeerverification())
+      end
+    ]], pem "ours.pem", pem "ours.key")
+    assert.are.equal(0, code, output)
+    assert.are.equal("true\ttrue\tfalse\tunable to get local issuer certificate\ntrue\ttrue\ttrue\n", output)
+  end)
+
   it("makes what many connections share", function()
     local context = assert(ssl.newcontext(client_cfg()))
     for _ = 1, 3 do
