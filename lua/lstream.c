@@ -350,7 +350,7 @@ static void set_methods(lua_State *L, const char *name, const luaL_Reg *methods)
 void lstream_class(lua_State *L, const char *name, const luaL_Reg *methods)
 {
     static const luaL_Reg all[] = {
-        { "read", lstream_read }, { "read_some", lstream_read_some },
+        { "read", lstream_read }, { "read_some", lstream_read_some }, { "peek", lstream_peek },
         { "read_until", lstream_read_until }, { "lines", lstream_lines },
         { "max_line", stream_max_line }, { "write", stream_write },
         { "sendfile", stream_sendfile }, { "copy_to", stream_copy_to },

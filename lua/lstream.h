@@ -31,7 +31,7 @@ FERN_API lstream *lstream_new(lua_State *L, const char *name);
 FERN_API int lstream_finish(lua_State *L, lstream *self, int rc, fern_stream *stream);
 
 /* Make the class `name` (a metatable whose __index is a plain table with all methods):
-   read, read_some, read_until, lines, max_line, write, sendfile, copy_to, shutdown,
+   read, read_some, peek, read_until, lines, max_line, write, sendfile, copy_to, shutdown,
    settimeout, buffered, fd, close, __close, __gc, __tostring, and then `methods`
    (NULL: none), which may replace some; those named __x go to the metatable. Pushes
    nothing. */
@@ -81,6 +81,7 @@ FERN_API int lstream_refuse(void);
 
 LFERN_PRIVATE int lstream_read(lua_State *L);
 LFERN_PRIVATE int lstream_read_some(lua_State *L);
+LFERN_PRIVATE int lstream_peek(lua_State *L);
 LFERN_PRIVATE int lstream_read_until(lua_State *L);
 LFERN_PRIVATE int lstream_lines(lua_State *L);
 

@@ -286,6 +286,21 @@ int lstream_read_some(lua_State *L)
     return finish(L, self, plain, rc);
 }
 
+int lstream_peek(lua_State *L)
+{
+    lstream *self = lstream_self(L);
+    size_t count = lfern_size(L, 2, 1);
+    luaL_argcheck(L, count > 0, 2, "a count of 1 or more expected");
+    double deadline = lstream_deadline(L, 3, self);
+    fern_bytes bytes = { "", 0 };
+    bool plain = lstream_enter(L, __builtin_frame_address(0));
+    int rc = self->stream ? fern_stream_peek(self->stream, count, deadline, &bytes)
+                          : lstream_refuse();
+    if (rc >= 0 && bytes.length > 0)
+        rc = push(L, self, &bytes, bytes.length < count ? bytes.length : count, 0);
+    return finish(L, self, plain, rc);
+}
+
 struct until {
     size_t max;
     bool keep;

@@ -25,6 +25,14 @@ function stream:read(...) end
 ---@return string? code
 function stream:read_some(max, timeout) end
 
+---Parks. The next `count` bytes (1), or what there is before the end, which stay there.
+---@param count? integer
+---@param timeout? number
+---@return string? data
+---@return string? message
+---@return string? code
+function stream:peek(count, timeout) end
+
 ---Parks. What stands before the delimiter, which is taken, too, and with `keep` is part of
 ---the answer. "EMSGSIZE": there is none within `max` bytes (that of max_line).
 ---@param delimiter string
