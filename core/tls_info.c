@@ -2,6 +2,7 @@
    tls_info: what there is to know of a connection. */
 #include "tls.h"
 
+#include <errno.h>
 #include <openssl/err.h>
 #include <string.h>
 #include <strings.h>
@@ -39,6 +40,18 @@ const char *fern_tls_cipher(const fern_stream *stream)
 {
     SSL *ssl = known(stream);
     return ssl ? SSL_get_cipher_name(ssl) : NULL;
+}
+
+int fern_tls_describe(const fern_stream *stream, char *text, size_t size, int *bits,
+                      int *algorithm_bits)
+{
+    SSL *ssl = known(stream);
+    const SSL_CIPHER *cipher = ssl ? SSL_get_current_cipher(ssl) : NULL;
+    if (!cipher)
+        return -ENOTCONN;
+    SSL_CIPHER_description(cipher, text, (int)size);
+    *bits = SSL_CIPHER_get_bits(cipher, algorithm_bits);
+    return 0;
 }
 
 const char *fern_tls_server_name(const fern_stream *stream)

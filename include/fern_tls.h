@@ -145,6 +145,11 @@ FERN_API bool fern_tls_truncated(const fern_stream *stream);
 FERN_API bool fern_tls_shaken(const fern_stream *stream);
 FERN_API const char *fern_tls_version(const fern_stream *stream);       /* "TLSv1.3"; static */
 FERN_API const char *fern_tls_cipher(const fern_stream *stream);        /* static */
+
+/* OpenSSL's line about the cipher (256 bytes are enough), its strength in bits, and of how
+   many the algorithm is: 0, or -ENOTCONN before the handshake. */
+FERN_API int fern_tls_describe(const fern_stream *stream, char *text, size_t size, int *bits,
+                               int *algorithm_bits);
 FERN_API const char *fern_tls_server_name(const fern_stream *stream);   /* asked for, or NULL */
 FERN_API const char *fern_tls_alpn(const fern_stream *stream, size_t *length);  /* or NULL */
 FERN_API bool fern_tls_session_reused(const fern_stream *stream);

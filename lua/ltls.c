@@ -113,6 +113,20 @@ static int stream_cipher(lua_State *L)
     return push_told(L, fern_tls_cipher);
 }
 
+/* describe(stream): OpenSSL's line about the cipher, its bits, those of the algorithm. */
+static int tls_describe(lua_State *L)
+{
+    char text[256];
+    int bits, algorithm_bits;
+    const fern_stream *stream = look(L);
+    if (!stream || fern_tls_describe(stream, text, sizeof text, &bits, &algorithm_bits) < 0)
+        return 0;
+    lua_pushstring(L, text);
+    lua_pushinteger(L, bits);
+    lua_pushinteger(L, algorithm_bits);
+    return 3;
+}
+
 static int stream_sni(lua_State *L)
 {
     return push_told(L, fern_tls_server_name);
@@ -254,7 +268,9 @@ static int stream_tostring(lua_State *L)
 
 int luaopen_fern_tls_openssl(lua_State *L)
 {
-    static const luaL_Reg functions[] = { { "wrap", tls_wrap }, { NULL, NULL } };
+    static const luaL_Reg functions[] = {
+        { "wrap", tls_wrap }, { "describe", tls_describe }, { NULL, NULL },
+    };
     static const luaL_Reg methods[] = {
         { "handshake", stream_handshake }, { "version", stream_version },
         { "cipher", stream_cipher }, { "sni", stream_sni }, { "alpn", stream_alpn },

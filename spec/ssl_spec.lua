@@ -271,6 +271,36 @@ describe("an object of ssl", function()
   end)
 end)
 
+it("info says what LuaSec's says", function()
+  local text = [[
+    local socket, ssl = require(arg[1]), require(arg[2])
+    local function check(protocol)
+      local server = assert(socket.bind("127.0.0.1", 0))
+      local one = assert(socket.connect("127.0.0.1", (select(2, server:getsockname()))))
+      local other = { mode = "server", protocol = protocol, certificate = arg[3], key = arg[4] }
+      other = assert(ssl.wrap(assert(server:accept()), other))
+      one = assert(ssl.wrap(one, { mode = "client", protocol = protocol, verify = "none" }))
+      one:settimeout(0)
+      other:settimeout(0)
+      print(one:info())
+      local here, there
+      repeat here, there = here or one:dohandshake(), there or other:dohandshake() until here and there
+      for _, key in ipairs { "protocol", "cipher", "bits", "algbits", "key", "authentication", "encryption", "mac",
+                             "export", "compression" } do
+        local value = one:info(key)
+        print(key, value == one:info()[key], type(value) == "number" and value // 1 | 0 or value)
+      end
+      one:close()
+      print(one:info())
+    end
+    check "tlsv1_2"
+    check "tlsv1_3"
+  ]]
+  local expected, code = script.run_text("", text, "socket", "ssl", pem "ours.pem", pem "ours.key")
+  assert.are.equal(0, code, expected)
+  assert.are.equal(expected, (script.run_text("", text, "fern.socket", "fern.ssl", pem "ours.pem", pem "ours.key")))
+end)
+
 describe("a certificate", function()
   local PEM <const> = [[
 -----BEGIN CERTIFICATE-----

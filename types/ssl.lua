@@ -70,7 +70,8 @@ function connection:setstats(received, sent, age) end
 ---@return "nothing"|"read"|"write"
 function connection:want() end
 
----Of { protocol =, cipher = } all, or one; nil before the handshake.
+---All of protocol, cipher, bits, algbits, key, authentication, encryption, mac, export, or
+---one of them; nil, "closed" before the handshake.
 ---@param field? string
 ---@return table|string|nil
 function connection:info(field) end

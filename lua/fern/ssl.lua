@@ -269,8 +269,7 @@ methods.getalpn = asking "alpn"
 methods.getsniname = asking "sni"
 methods.getpeerverification = asking "verified"
 
-local peer_certificate, version, cipher, export =
-  asking "peer_certificate", asking "version", asking "cipher", asking "export"
+local peer_certificate, export = asking "peer_certificate", asking "export"
 
 function methods:exportkeyingmaterial(label, length, context) return export(self, label, length, context) end
 
@@ -282,10 +281,15 @@ function methods:want()
 end
 
 function methods:info(field)
-  if not states[self].shaken then return nil, "closed" end
-  local found = { protocol = version(self), cipher = cipher(self) }
+  local state = states[self]
+  if not state.shaken or self:getfd() < 0 then return nil, "closed" end
+  local line, bits, algbits = openssl.describe(state.stream)
+  local found = { protocol = state.stream:version(), bits = bits, algbits = algbits }
+  found.cipher, found.key, found.authentication, found.encryption, found.mac =
+    line:match "^(%S+)%s+%S+%s+Kx=(%S+)%s+Au=(%S+)%s+Enc=(%S+)%s+Mac=(%S+)"
+  found.export = line:find "%sexport%s*$" ~= nil
   if field then return found[field] end
-  return next(found) and found
+  return found
 end
 
 -- ---- certificates ----

@@ -154,6 +154,10 @@ TEST(both_ends_hear_each_other)
     CHECK_STRING(fern_tls_version(pair.client), "TLSv1.3");
     CHECK_STRING(fern_tls_server_name(pair.server), "ours.test");
     CHECK(fern_tls_cipher(pair.server) != NULL);
+    char line[256];
+    int bits, of_algorithm;
+    CHECK_EQUAL(fern_tls_describe(pair.server, line, sizeof line, &bits, &of_algorithm), 0);
+    CHECK(strstr(line, fern_tls_cipher(pair.server)) == line && bits >= 128 && of_algorithm >= bits);
     CHECK(fern_tls_verify_result(pair.client) == NULL);
     CHECK(fern_tls_is(pair.client) && !fern_tls_is(pair.plain[0]));
     CHECK_EQUAL(fern_stream_fd(pair.client), -1);
