@@ -186,6 +186,29 @@ static int stream_peer_certificate(lua_State *L)
     return 1;
 }
 
+/* own_certificate(stream, index): as peer_certificate. */
+static int tls_own_certificate(lua_State *L)
+{
+    const fern_stream *stream = look(L);
+    lua_Integer index = luaL_checkinteger(L, 2);
+    bool known = stream && index >= 1 && fern_tls_shaken(stream);
+    ltls_push_certificate(L, known ? fern_tls_own_certificate(stream, (size_t)index - 1) : NULL);
+    return 1;
+}
+
+/* finished(stream, peer): our finished message, or the peer's; nil: there is none. */
+static int tls_finished(lua_State *L)
+{
+    char message[128];
+    const fern_stream *stream = look(L);
+    size_t size =
+        stream ? fern_tls_finished(stream, lua_toboolean(L, 2), message, sizeof message) : 0;
+    if (size == 0 || size > sizeof message)
+        return 0;
+    lua_pushlstring(L, message, size);
+    return 1;
+}
+
 enum { MATERIAL_MAX = 1024 };
 
 /* export(label, length [, context]) */
@@ -269,7 +292,8 @@ static int stream_tostring(lua_State *L)
 int luaopen_fern_tls_openssl(lua_State *L)
 {
     static const luaL_Reg functions[] = {
-        { "wrap", tls_wrap }, { "describe", tls_describe }, { NULL, NULL },
+        { "wrap", tls_wrap }, { "describe", tls_describe }, { "finished", tls_finished },
+        { "own_certificate", tls_own_certificate }, { NULL, NULL },
     };
     static const luaL_Reg methods[] = {
         { "handshake", stream_handshake }, { "version", stream_version },

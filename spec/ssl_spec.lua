@@ -195,7 +195,17 @@ describe("an object of ssl", function()
     assert.is_truthy(certificate:pem():find("BEGIN CERTIFICATE", 1, true))
     assert.are.equal(client:exportkeyingmaterial("x", 16), peer:exportkeyingmaterial("x", 16))
     assert.is_nil(peer:getpeercertificate())
+    assert.are.equal(certificate:pem(), peer:getlocalcertificate():pem())
+    assert.are.same({ 1, 0 }, { #peer:getlocalchain(), #client:getlocalchain() })
+    assert.are.equal(certificate:pem(), client:getpeerchain()[1]:pem())
+    assert.are.same({ nil, "invalid certificate index" }, { client:getpeercertificate(0) })
+    assert.are.equal(client:getfinished(), peer:getpeerfinished())
+    assert.are.equal(peer:getfinished(), client:getpeerfinished())
+    assert.is_true(#client:getfinished() >= 12)
     finish(client, peer)
+    for _, method in ipairs { "getpeercertificate", "getlocalchain", "getfinished" } do
+      assert.are.same({ nil, "closed" }, { client[method](client) })
+    end
   end)
 
   it("serves by name, and, if it is strict, nobody who asks for another", function()

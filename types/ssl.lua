@@ -96,6 +96,20 @@ function connection:getpeercertificate(index) end
 ---@return table[] certificates
 function connection:getpeerchain() end
 
+---Our own certificate, or the next one that we send with it.
+---@param index? integer
+---@return table? certificate
+function connection:getlocalcertificate(index) end
+
+---@return table[] certificates
+function connection:getlocalchain() end
+
+---@return string? message
+function connection:getfinished() end
+
+---@return string? message
+function connection:getpeerfinished() end
+
 ---@param label string
 ---@param length integer
 ---@param context? string

@@ -269,9 +269,7 @@ methods.getalpn = asking "alpn"
 methods.getsniname = asking "sni"
 methods.getpeerverification = asking "verified"
 
-local peer_certificate, export = asking "peer_certificate", asking "export"
-
-function methods:exportkeyingmaterial(label, length, context) return export(self, label, length, context) end
+methods.exportkeyingmaterial = asking "export"
 
 -- What the last call was out of time for; a handshake waits for the peer.
 function methods:want()
@@ -342,18 +340,37 @@ end
 -- loadcertificate(pem): a certificate; nil: that is none.
 function ssl.loadcertificate(pem) return new_certificate(openssl.certificate(pem)) end
 
--- Number `index` of the peer's chain, its own by default.
-function methods:getpeercertificate(index)
-  return new_certificate(peer_certificate(self, index))
+-- What `look(stream, ...)` says, once there is a handshake to tell of.
+local function told(self, look, ...)
+  local state = states[self]
+  if not state.shaken or self:getfd() < 0 then return nil, "closed" end
+  return look(state.stream, ...)
 end
 
-function methods:getpeerchain()
+local function certificate_of(stream, look, index)
+  if index and index < 1 then return nil, "invalid certificate index" end
+  return new_certificate(look(stream, index or 1))
+end
+
+local function chain_of(stream, look)
   local chain = {}
   repeat
-    local one = self:getpeercertificate(#chain + 1)
+    local one = certificate_of(stream, look, #chain + 1)
     chain[#chain + 1] = one
   until not one
   return chain
 end
+
+local function peer_certificate(stream, index) return stream:peer_certificate(index) end
+
+-- Number `index` of the chain, its own by default; all of it; of the peer, and ours.
+function methods:getpeercertificate(index) return told(self, certificate_of, peer_certificate, index) end
+function methods:getpeerchain() return told(self, chain_of, peer_certificate) end
+function methods:getlocalcertificate(index) return told(self, certificate_of, openssl.own_certificate, index) end
+function methods:getlocalchain() return told(self, chain_of, openssl.own_certificate) end
+
+-- The latest "finished" messages, which channel bindings are made of.
+function methods:getfinished() return told(self, openssl.finished, false) end
+function methods:getpeerfinished() return told(self, openssl.finished, true) end
 
 return ssl
