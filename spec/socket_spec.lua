@@ -401,6 +401,20 @@ describe("select", function()
     finish(client, peer)
   end)
 
+  it("tells of all that are ready, in the order of the list, and not of the others", function()
+    local clients, peers = {}, {}
+    for i = 1, 4 do clients[i], peers[i] = pair() end
+    for _, i in ipairs { 4, 1, 3 } do clients[i]:send("x") end
+    for i = 1, 4 do if i ~= 2 then socket.select({ peers[i] }, nil, SOON) end end
+    local readable, writable, message = socket.select(peers, { clients[2] }, SOON)
+    assert.are.same({ peers[1], peers[3], peers[4] }, { table.unpack(readable) })
+    assert.are.same({ 1, 2, 3 }, { readable[peers[1]], readable[peers[3]], readable[peers[4]] })
+    assert.are.same({ clients[2] }, { table.unpack(writable) })
+    assert.is_nil(message)
+    finish(table.unpack(clients))
+    finish(table.unpack(peers))
+  end)
+
   it("tells several threads of the same socket", function()
     local client, peer = pair()
     local threads = {}
