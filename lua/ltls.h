@@ -24,6 +24,15 @@ LFERN_PRIVATE ltls_context *ltls_context_check(lua_State *L, int arg);
 /* The stream on the top needs the context at `index`, as long as it lives. */
 LFERN_PRIVATE void ltls_context_keep(lua_State *L, int index);
 
+/* Is it a table of a context's options, by their names? Else it raises. */
+LFERN_PRIVATE void ltls_options_check(lua_State *L, int arg);
+
+/* Those of the table at 1. Raises for what is none. Leaves what they need on the stack. */
+LFERN_PRIVATE void ltls_options_take(lua_State *L, fern_tls_options *options);
+
+/* Raises: the option is not what was expected. */
+LFERN_PRIVATE _Noreturn void ltls_refuse(lua_State *L, const char *name, const char *expected);
+
 /* Push a table of what the certificate, which is unreferenced, says; nil for NULL. */
 LFERN_PRIVATE void ltls_push_certificate(lua_State *L, fern_tls_certificate *certificate);
 

@@ -5,8 +5,6 @@
 #include "ltls.h"
 
 #include <errno.h>
-#include <stddef.h>
-#include <string.h>
 
 static const char mark = 0;
 
@@ -98,162 +96,7 @@ static void set_chooser(lua_State *L, ltls_context *self, int index)
     lua_pop(L, 1);
 }
 
-/* ---- options: of the table at 1 ---- */
-
-static const struct text {
-    const char *name;
-    size_t offset;
-} texts[] = {
-    { "cafile", offsetof(fern_tls_options, ca) },
-    { "capath", offsetof(fern_tls_options, ca_path) },
-    { "certificate", offsetof(fern_tls_options, certificate) },
-    { "key", offsetof(fern_tls_options, key) },
-    { "password", offsetof(fern_tls_options, password) },
-    { "ciphers", offsetof(fern_tls_options, ciphers) },
-    { "ciphersuites", offsetof(fern_tls_options, ciphersuites) },
-    { "curves", offsetof(fern_tls_options, curves) },
-    { "dh", offsetof(fern_tls_options, dh) },
-};
-
-static const char *const names[] = {
-    "server", "verify", "depth", "cafile", "capath", "certificate", "key", "password", "ciphers",
-    "ciphersuites", "curves", "dh", "min_version", "max_version", "options", "alpn",
-    "handshake_timeout", "sessions", "sni", NULL,
-};
-
-static _Noreturn void refuse(lua_State *L, const char *name, const char *expected)
-{
-    luaL_error(L, "bad option '%s' (%s expected)", name, expected);
-    __builtin_unreachable();
-}
-
-static const char *check_text(lua_State *L, int index, const char *name)
-{
-    if (lua_type(L, index) != LUA_TSTRING)
-        refuse(L, name, "string");
-    if (strlen(lua_tostring(L, index)) != lua_rawlen(L, index))
-        refuse(L, name, "a string without zeros");
-    return lua_tostring(L, index);
-}
-
-static void take_texts(lua_State *L, fern_tls_options *options)
-{
-    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
-        const char **text = (const char **)((char *)options + texts[i].offset);
-        if (lua_getfield(L, 1, texts[i].name) != LUA_TNIL)
-            *text = check_text(L, -1, texts[i].name);
-        lua_pop(L, 1);          /* it is the table's */
-    }
-}
-
-static int take_version(lua_State *L, const char *name)
-{
-    static const char *const versions[] = { "1.0", "1.1", "1.2", "1.3" };
-    int found = 0;
-    if (lua_getfield(L, 1, name) != LUA_TNIL) {
-        const char *text = check_text(L, -1, name);
-        text += strncmp(text, "TLSv", 4) == 0 ? 4 : 0;
-        for (int i = 0; i < 4; i++)
-            if (strcmp(text, versions[i]) == 0 || (i == 0 && strcmp(text, "1") == 0))
-                found = FERN_TLS_1_0 + i;
-        if (!found)
-            refuse(L, name, "\"TLSv1.2\" or the like");
-    }
-    lua_pop(L, 1);
-    return found;
-}
-
-static fern_tls_verify take_verify(lua_State *L, bool server)
-{
-    static const char *const words[] = { "none", "peer", "require" };
-    fern_tls_verify verify = FERN_TLS_VERIFY_DEFAULT;
-    int type = lua_getfield(L, 1, "verify");
-    if (type == LUA_TBOOLEAN && !lua_toboolean(L, -1))
-        verify = FERN_TLS_VERIFY_NONE;
-    else if (type == LUA_TBOOLEAN)
-        verify = server ? FERN_TLS_VERIFY_REQUIRE : FERN_TLS_VERIFY_PEER;
-    for (int i = 0; type == LUA_TSTRING && i < 3; i++)
-        if (strcmp(lua_tostring(L, -1), words[i]) == 0)
-            verify = (fern_tls_verify)(FERN_TLS_VERIFY_NONE + i);
-    if (type != LUA_TNIL && verify == FERN_TLS_VERIFY_DEFAULT)
-        refuse(L, "verify", "a boolean, \"none\", \"peer\" or \"require\"");
-    lua_pop(L, 1);
-    return verify;
-}
-
-/* The strings are the list's, which is the table's. */
-static void take_protocols(lua_State *L, fern_tls_options *options)
-{
-    if (lua_getfield(L, 1, "alpn") == LUA_TNIL) {
-        lua_pop(L, 1);
-        return;
-    }
-    if (lua_type(L, -1) != LUA_TTABLE)
-        refuse(L, "alpn", "an array of names");
-    size_t count = lua_rawlen(L, -1);
-    const char **list = lua_newuserdatauv(L, (count + 1) * sizeof *list, 0);
-    for (size_t i = 0; i < count; i++) {
-        lua_rawgeti(L, -2, (lua_Integer)i + 1);
-        list[i] = check_text(L, -1, "alpn");
-        if (!*list[i] || strlen(list[i]) > 255)
-            refuse(L, "alpn", "names of 1 to 255 bytes");
-        lua_pop(L, 1);
-    }
-    list[count] = NULL;
-    options->alpn = list;
-    lua_replace(L, -2);         /* the memory stays on the stack */
-}
-
-static void take_bits(lua_State *L, fern_tls_options *options)
-{
-    int top = lua_gettop(L);
-    uint64_t bits = 0;
-    if (lua_getfield(L, 1, "options") != LUA_TNIL && lua_type(L, -1) != LUA_TTABLE)
-        refuse(L, "options", "an array of names");
-    for (lua_Integer i = 1; lua_istable(L, -1) && lua_rawgeti(L, -1, i) != LUA_TNIL; i++) {
-        if (lua_type(L, -1) != LUA_TSTRING || !fern_tls_option(lua_tostring(L, -1), &bits))
-            luaL_error(L, "bad option 'options' (OpenSSL has no '%s')", luaL_tolstring(L, -1, NULL));
-        options->options |= bits;
-        lua_pop(L, 1);
-    }
-    lua_settop(L, top);
-}
-
-static size_t take_count(lua_State *L, const char *name, size_t otherwise)
-{
-    lua_getfield(L, 1, name);
-    size_t count = lfern_option_size(L, name, 0, otherwise);
-    lua_pop(L, 1);
-    return count;
-}
-
-static double take_seconds(lua_State *L, const char *name)
-{
-    double seconds = 0;
-    if (lua_getfield(L, 1, name) != LUA_TNIL) {
-        seconds = lua_tonumber(L, -1);
-        if (lua_type(L, -1) != LUA_TNUMBER || !(seconds > 0))
-            refuse(L, name, "a number of seconds above 0");
-    }
-    lua_pop(L, 1);
-    return seconds;
-}
-
-/* Raises for what is none. Leaves what the options need on the stack. */
-static void take_options(lua_State *L, fern_tls_options *options)
-{
-    options->verify = take_verify(L, options->server);
-    size_t depth = take_count(L, "depth", 0), sessions = take_count(L, "sessions", 128);
-    options->depth = depth < 1000 ? (int)depth : 1000;
-    options->sessions = sessions;
-    options->no_sessions = sessions == 0;
-    options->handshake_timeout = take_seconds(L, "handshake_timeout");
-    options->min_version = take_version(L, "min_version");
-    options->max_version = take_version(L, "max_version");
-    take_bits(L, options);
-    take_texts(L, options);
-    take_protocols(L, options);
-}
+/* ---- making ---- */
 
 /* nil, words, code */
 static int fail(lua_State *L, int rc, const char *words)
@@ -266,8 +109,6 @@ static int fail(lua_State *L, int rc, const char *words)
     return count;
 }
 
-/* ---- making ---- */
-
 /* The names of the sni table, whose values are contexts. */
 static void check_names(lua_State *L)
 {
@@ -275,7 +116,7 @@ static void check_names(lua_State *L)
         ltls_context *other = lfern_marked(L, -1, sizeof *other, &mark);
         if (lua_type(L, -2) != LUA_TSTRING || !other || !other->core ||
             !fern_tls_context_server(other->core))
-            refuse(L, "sni", "a table of names and servers' contexts");
+            ltls_refuse(L, "sni", "a table of names and servers' contexts");
     }
 }
 
@@ -342,17 +183,16 @@ static int tls_context(lua_State *L)
 {
     char words[FERN_TLS_ERROR_SIZE] = "";
     fern_tls_options options = { .error = words };
-    luaL_checktype(L, 1, LUA_TTABLE);
+    ltls_options_check(L, 1);
     lua_settop(L, 1);
     lfern_open(L);
-    lfern_options(L, 1, names);
     lua_getfield(L, 1, "server");
     options.server = lua_toboolean(L, -1);
     ltls_context *self = new_context(L);
     int index = lua_gettop(L);
     push_copy(L, 1, 0);
     lua_setiuservalue(L, index, 2);
-    take_options(L, &options);
+    ltls_options_take(L, &options);
     check_server(L, self, index, &options);
     lfern_enter(L);
     int rc = fern_tls_context_new(&options, FERN_NEVER, &self->core);
@@ -373,8 +213,7 @@ static int context_reload(lua_State *L)
     fern_tls_options options = { .error = words, .server = fern_tls_context_server(self->core) };
     lua_settop(L, 2);
     if (!lua_isnil(L, 2)) {
-        luaL_checktype(L, 2, LUA_TTABLE);
-        lfern_options(L, 2, names);
+        ltls_options_check(L, 2);
         for (int i = 0; i < 2; i++)
             if (lua_getfield(L, 2, fixed[i]) != LUA_TNIL)
                 luaL_error(L, "bad option '%s' (a reload cannot change it)", fixed[i]);
@@ -382,8 +221,8 @@ static int context_reload(lua_State *L)
     lua_settop(L, 2);
     lua_getiuservalue(L, 1, 2);
     push_copy(L, 3, lua_isnil(L, 2) ? 0 : 2);
-    lua_insert(L, 1);           /* where take_options looks */
-    take_options(L, &options);
+    lua_insert(L, 1);           /* where ltls_options_take looks */
+    ltls_options_take(L, &options);
     lfern_enter(L);
     int rc = fern_tls_context_reload(self->core, &options, FERN_NEVER);
     lfern_left(L, lfern_of(L));
