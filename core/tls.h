@@ -117,8 +117,9 @@ void fern_tls_forget_sessions(fern_tls_context *context);
 
 /* ---- an SSL_CTX of options (tls_build.c) ---- */
 
-/* Any OS thread. 0 and *out, or an error and words. */
-int fern_tls_build(const fern_tls_options *options, SSL_CTX **out, char *words, size_t size);
+/* Any OS thread. 0 and *out, or an error, words, and which key is locked (0: none is). */
+int fern_tls_build(const fern_tls_options *options, SSL_CTX **out, char *words, size_t size,
+                   size_t *locked);
 
 /* The one of the stream, which is of TLS. */
 fern_tls *fern_tls_of(const fern_stream *stream);

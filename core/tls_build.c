@@ -14,6 +14,9 @@ typedef struct build {
     const fern_tls_options *options;
     SSL_CTX *ctx;
     const char *about;          /* what the words of an error begin with */
+    const char *password;       /* of the key that is being read, or NULL */
+    bool asked;                 /* it has been wanted */
+    size_t locked;              /* the number of the key that lacks it */
 } build;
 
 typedef int build_step(build *self);    /* 1, or 0 with an error in OpenSSL's queue */
@@ -33,15 +36,22 @@ static BIO *open_pem(build *self, const char *text, const char *what)
 }
 
 /* Without one of ours, OpenSSL would ask at the terminal. */
+static int give_none(char *buffer, int size, int writing, void *arg)
+{
+    (void)buffer, (void)size, (void)writing, (void)arg;
+    return 0;
+}
+
 static int give_password(char *buffer, int size, int writing, void *arg)
 {
-    const char *password = arg;
-    size_t length = password ? strlen(password) : 0;
+    build *self = arg;
+    size_t length = self->password ? strlen(self->password) : 0;
     (void)writing;
+    self->asked = true;
     if (length > (size_t)size)
         return -1;
     for (size_t i = 0; i < length; i++)
-        buffer[i] = password[i];        /* no zero follows */
+        buffer[i] = self->password[i];  /* no zero follows */
     return (int)length;
 }
 
@@ -68,7 +78,7 @@ static int trust_all_of(build *self, BIO *bio)
 {
     X509 *certificate = NULL;
     int ok = 1, count = 0;
-    for (; ok && (certificate = PEM_read_bio_X509_AUX(bio, NULL, give_password, NULL)); count++) {
+    for (; ok && (certificate = PEM_read_bio_X509_AUX(bio, NULL, give_none, NULL)); count++) {
         ok = trust_one(self, certificate);
         X509_free(certificate);
     }
@@ -125,10 +135,10 @@ static int set_authorities(build *self)
 
 static int use_chain(build *self, BIO *bio)
 {
-    X509 *certificate = PEM_read_bio_X509_AUX(bio, NULL, give_password, NULL);
+    X509 *certificate = PEM_read_bio_X509_AUX(bio, NULL, give_none, NULL);
     int ok = certificate && SSL_CTX_use_certificate(self->ctx, certificate);
     X509_free(certificate);
-    while (ok && (certificate = PEM_read_bio_X509(bio, NULL, give_password, NULL)) != NULL) {
+    while (ok && (certificate = PEM_read_bio_X509(bio, NULL, give_none, NULL)) != NULL) {
         ok = SSL_CTX_add0_chain_cert(self->ctx, certificate);
         if (!ok)
             X509_free(certificate);
@@ -138,26 +148,38 @@ static int use_chain(build *self, BIO *bio)
 
 static int use_key(build *self, BIO *bio)
 {
-    void *password = (void *)self->options->password;
-    EVP_PKEY *key = PEM_read_bio_PrivateKey(bio, NULL, give_password, password);
-    int ok = key && SSL_CTX_use_PrivateKey(self->ctx, key);
+    EVP_PKEY *key = PEM_read_bio_PrivateKey(bio, NULL, give_password, self);
+    int ok = key && X509_check_private_key(SSL_CTX_get0_certificate(self->ctx), key) &&
+             SSL_CTX_use_PrivateKey(self->ctx, key);
     EVP_PKEY_free(key);
-    return ok && SSL_CTX_check_private_key(self->ctx);
+    return ok;
 }
 
-static int set_certificate(build *self)
+static int be(build *self, const fern_tls_identity *identity, size_t number)
 {
-    const fern_tls_options *options = self->options;
-    if (!options->certificate)
-        return 1;
-    BIO *bio = open_pem(self, options->certificate, "certificate");
+    BIO *bio = open_pem(self, identity->certificate, "certificate");
     int ok = bio && use_chain(self, bio);
     BIO_free(bio);
     if (!ok)
         return 0;
-    bio = open_pem(self, options->key ? options->key : options->certificate, "key");
+    self->asked = false;
+    self->password = identity->password;
+    bio = open_pem(self, identity->key ? identity->key : identity->certificate, "key");
     ok = bio && use_key(self, bio);
     BIO_free(bio);
+    if (!ok && self->asked && !self->password)
+        self->locked = number;
+    return ok;
+}
+
+static int set_identities(build *self)
+{
+    const fern_tls_options *options = self->options;
+    const fern_tls_identity first = { options->certificate, options->key, options->password };
+    const fern_tls_identity *other = options->others;
+    int ok = !first.certificate || be(self, &first, 1);
+    for (size_t i = 0; ok && other && other[i].certificate; i++)
+        ok = be(self, &other[i], i + 2);
     return ok;
 }
 
@@ -318,7 +340,7 @@ static int set_protocols(build *self)
 
 static build_step *const steps[] = {
     set_modes, set_versions, set_ciphers, set_dh, set_sessions, set_protocols,
-    set_authorities, set_certificate,
+    set_authorities, set_identities,
 };
 
 static int take_steps(build *self)
@@ -329,7 +351,8 @@ static int take_steps(build *self)
     return 1;
 }
 
-int fern_tls_build(const fern_tls_options *options, SSL_CTX **out, char *words, size_t size)
+int fern_tls_build(const fern_tls_options *options, SSL_CTX **out, char *words, size_t size,
+                   size_t *locked)
 {
     build self = { .options = options, .about = "OpenSSL" };
     char reason[FERN_TLS_ERROR_SIZE / 2];
@@ -342,5 +365,6 @@ int fern_tls_build(const fern_tls_options *options, SSL_CTX **out, char *words, 
     int rc = fern_tls_explain(reason, sizeof reason);
     snprintf(words, size, "%.100s: %s", self.about, reason);
     SSL_CTX_free(self.ctx);
+    *locked = self.locked;
     return rc;
 }

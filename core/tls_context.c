@@ -22,6 +22,7 @@ typedef struct job {
     fern_tls_options options;   /* whose texts are copies */
     SSL_CTX *ctx;
     int rc;
+    size_t locked;
     char words[FERN_TLS_ERROR_SIZE];
 } job;
 
@@ -46,6 +47,12 @@ static void free_texts(fern_tls_options *options)
     for (const char *const *name = options->alpn; name && *name; name++)
         free((void *)*name);
     free((void *)options->alpn);
+    for (const fern_tls_identity *other = options->others; other && other->certificate; other++) {
+        free((void *)other->certificate);
+        free((void *)other->key);
+        free((void *)other->password);
+    }
+    free((void *)options->others);
 }
 
 /* NULL for want of memory; the names copied so far are freed with it. */
@@ -67,19 +74,47 @@ static const char *const *copy_names(const char *const *names)
     return copies;
 }
 
+/* False for want of memory; what it has come to is to be freed all the same. */
+static bool copy_text(const char **text)
+{
+    const char *old = *text;
+    *text = old ? strdup(old) : NULL;
+    return !old || *text;
+}
+
+/* NULL for want of memory. What ends them is the first that could not be copied. */
+static const fern_tls_identity *copy_identities(const fern_tls_identity *others, bool *ok)
+{
+    size_t count = 0;
+    while (others[count].certificate)
+        count++;
+    fern_tls_identity *copies = calloc(count + 1, sizeof *copies);
+    *ok = copies != NULL;
+    for (size_t i = 0; *ok && i < count; i++) {
+        fern_tls_identity copy = others[i];
+        bool copied[] = { copy_text(&copy.key), copy_text(&copy.password), copy_text(&copy.certificate) };
+        *ok = copied[0] && copied[1] && copied[2];
+        if (copy.certificate) {
+            copies[i] = copy;
+        } else {
+            free((void *)copy.key);
+            free((void *)copy.password);
+        }
+    }
+    return copies;
+}
+
 static bool copy_texts(fern_tls_options *options)
 {
     const char **texts[TEXTS];
     const char *const *names = options->alpn;
-    bool ok = true;
+    bool ok = true, all = true;
     list_texts(options, texts);
-    for (size_t i = 0; i < TEXTS; i++) {
-        const char *text = *texts[i];
-        *texts[i] = text ? strdup(text) : NULL;
-        ok = ok && (!text || *texts[i]);
-    }
+    for (size_t i = 0; i < TEXTS; i++)
+        ok = copy_text(texts[i]) && ok;
     options->alpn = names ? copy_names(names) : NULL;
-    return ok && (!names || options->alpn);
+    options->others = options->others ? copy_identities(options->others, &all) : NULL;
+    return ok && all && (!names || options->alpn);
 }
 
 static void free_job(void *arg)
@@ -93,7 +128,8 @@ static void free_job(void *arg)
 static void run_job(void *arg)
 {
     job *self = arg;
-    self->rc = fern_tls_build(&self->options, &self->ctx, self->words, sizeof self->words);
+    self->rc = fern_tls_build(&self->options, &self->ctx, self->words, sizeof self->words,
+                              &self->locked);
 }
 
 static job *new_job(const fern_tls_options *options)
@@ -124,6 +160,8 @@ static int build(const fern_tls_options *options, double deadline, SSL_CTX **out
         return rc;
     }
     rc = self->rc;
+    if (options->locked)
+        *options->locked = self->locked;
     *out = self->ctx;
     self->ctx = NULL;
     if (rc < 0)

@@ -52,6 +52,12 @@ typedef int fern_tls_choose_fn(void *arg, const char *name, double deadline,
 
 /* Certificates, keys and parameters are names of files in PEM, or the PEM itself,
    which is known by its "-----BEGIN". */
+typedef struct fern_tls_identity {
+    const char *certificate;    /* ours, followed by those that lead to a CA */
+    const char *key;            /* its key; NULL: in the same file */
+    const char *password;       /* of the key; NULL: it has none */
+} fern_tls_identity;
+
 typedef struct fern_tls_options {
     bool server;
     fern_tls_verify verify;
@@ -59,9 +65,12 @@ typedef struct fern_tls_options {
     const char *ca;             /* certificates to trust */
     const char *ca_path;        /* a folder of them, hashed by OpenSSL's rehash; with
                                    neither of the two: the system's */
-    const char *certificate;    /* ours, followed by those that lead to a CA */
-    const char *key;            /* its key; NULL: in the same file */
-    const char *password;       /* of the key; NULL: it has none */
+    const char *certificate;    /* of the first identity; NULL: there is none */
+    const char *key;
+    const char *password;
+    const fern_tls_identity *others;    /* with keys of other kinds, such as RSA beside EC:
+                                   the peer's abilities choose; then one that has no
+                                   certificate; or NULL */
     const char *ciphers;        /* up to TLS 1.2, as OpenSSL writes them; NULL: its own */
     const char *ciphersuites;   /* of TLS 1.3 */
     const char *curves;
@@ -78,6 +87,9 @@ typedef struct fern_tls_options {
     void *arg;                  /* of choose; */
     void (*drop)(void *arg);    /*   called once when it is needed no more, or NULL */
     char *error;                /* FERN_TLS_ERROR_SIZE bytes for the words, or NULL */
+    size_t *locked;             /* NULL, or where a number goes with FERN_ETLS: of the key
+                                   that a password was missing for, 1 for `key`, 2 and so
+                                   on for `others`; 0: it was not that */
 } fern_tls_options;
 
 /* Parks. What streams are made with; files are read on an OS thread. Returns 0,

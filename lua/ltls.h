@@ -27,8 +27,13 @@ LFERN_PRIVATE void ltls_context_keep(lua_State *L, int index);
 /* Is it a table of a context's options, by their names? Else it raises. */
 LFERN_PRIVATE void ltls_options_check(lua_State *L, int arg);
 
-/* Those of the table at 1. Raises for what is none. Leaves what they need on the stack. */
-LFERN_PRIVATE void ltls_options_take(lua_State *L, fern_tls_options *options);
+/* Those of the table at 1. Raises for what is none. Leaves what they need on the stack.
+   What functions have answered stands in the table at `passwords`. */
+LFERN_PRIVATE void ltls_options_take(lua_State *L, fern_tls_options *options, int passwords);
+
+/* Parks, perhaps, and may raise: for the key of that number, ask the function that knows
+   its password, and keep that. False: there is none, or it does not say. */
+LFERN_PRIVATE bool ltls_options_ask(lua_State *L, int passwords, size_t number);
 
 /* Raises: the option is not what was expected. */
 LFERN_PRIVATE _Noreturn void ltls_refuse(lua_State *L, const char *name, const char *expected);

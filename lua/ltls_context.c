@@ -147,7 +147,7 @@ static void check_server(lua_State *L, ltls_context *self, int index, fern_tls_o
         options->arg = self;
     }
     lua_pop(L, 1);
-    if (options->server && !options->certificate && type == LUA_TNIL)
+    if (options->server && !options->certificate && !options->others && type == LUA_TNIL)
         luaL_error(L, "a server needs the option 'certificate'");
 }
 
@@ -178,6 +178,29 @@ static ltls_context *new_context(lua_State *L)
     return self;
 }
 
+/* Parks. A key whose password a function knows is found locked first: then that is
+   asked, here, where it may do what it likes, and all begins again. */
+static int make(lua_State *L, ltls_context *self, int index, fern_tls_options options)
+{
+    size_t locked;
+    int rc, passwords = lua_gettop(L) + 1;
+    lua_newtable(L);
+    options.locked = &locked;
+    do {
+        fern_tls_options mine = options;
+        locked = 0;
+        lua_settop(L, passwords);
+        ltls_options_take(L, &mine, passwords);
+        if (!self->core)
+            check_server(L, self, index, &mine);
+        lfern_enter(L);
+        rc = self->core ? fern_tls_context_reload(self->core, &mine, FERN_NEVER)
+                        : fern_tls_context_new(&mine, FERN_NEVER, &self->core);
+        lfern_left(L, lfern_of(L));
+    } while (rc == FERN_ETLS && ltls_options_ask(L, passwords, locked));
+    return rc;
+}
+
 /* context{...} */
 static int tls_context(lua_State *L)
 {
@@ -192,11 +215,7 @@ static int tls_context(lua_State *L)
     int index = lua_gettop(L);
     push_copy(L, 1, 0);
     lua_setiuservalue(L, index, 2);
-    ltls_options_take(L, &options);
-    check_server(L, self, index, &options);
-    lfern_enter(L);
-    int rc = fern_tls_context_new(&options, FERN_NEVER, &self->core);
-    lfern_left(L, lfern_of(L));
+    int rc = make(L, self, index, options);
     if (rc < 0)
         return fail(L, rc, words);
     add_names(L, self);
@@ -222,10 +241,7 @@ static int context_reload(lua_State *L)
     lua_getiuservalue(L, 1, 2);
     push_copy(L, 3, lua_isnil(L, 2) ? 0 : 2);
     lua_insert(L, 1);           /* where ltls_options_take looks */
-    ltls_options_take(L, &options);
-    lfern_enter(L);
-    int rc = fern_tls_context_reload(self->core, &options, FERN_NEVER);
-    lfern_left(L, lfern_of(L));
+    int rc = make(L, self, 2, options);
     if (rc < 0)
         return fail(L, rc, words);
     lua_pushvalue(L, 1);

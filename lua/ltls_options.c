@@ -13,7 +13,6 @@ static const struct text {
     { "capath", offsetof(fern_tls_options, ca_path) },
     { "certificate", offsetof(fern_tls_options, certificate) },
     { "key", offsetof(fern_tls_options, key) },
-    { "password", offsetof(fern_tls_options, password) },
     { "ciphers", offsetof(fern_tls_options, ciphers) },
     { "ciphersuites", offsetof(fern_tls_options, ciphersuites) },
     { "curves", offsetof(fern_tls_options, curves) },
@@ -21,9 +20,9 @@ static const struct text {
 };
 
 static const char *const names[] = {
-    "server", "verify", "depth", "cafile", "capath", "certificate", "key", "password", "ciphers",
-    "ciphersuites", "curves", "dh", "min_version", "max_version", "options", "alpn",
-    "handshake_timeout", "sessions", "sni", NULL,
+    "server", "verify", "depth", "cafile", "capath", "certificate", "key", "password",
+    "certificates", "ciphers", "ciphersuites", "curves", "dh", "min_version", "max_version",
+    "options", "alpn", "handshake_timeout", "sessions", "sni", NULL,
 };
 
 _Noreturn void ltls_refuse(lua_State *L, const char *name, const char *expected)
@@ -50,6 +49,102 @@ static void take_texts(lua_State *L, fern_tls_options *options)
         lua_pop(L, 1);          /* it is the table's */
     }
 }
+
+/* ---- who we are ---- */
+
+/* Of the table at `table`, whose number it is; what a function has answered stands in the
+   table at `passwords`. */
+static const char *take_password(lua_State *L, int table, int passwords, lua_Integer number)
+{
+    const char *text = NULL;
+    int type = lua_getfield(L, table, "password");
+    if (type == LUA_TFUNCTION) {
+        lua_rawgeti(L, passwords, number);
+        text = lua_tostring(L, -1);
+        lua_pop(L, 1);
+    } else if (type == LUA_TSTRING) {
+        text = check_text(L, -1, "password");
+    } else if (type != LUA_TNIL) {
+        ltls_refuse(L, "password", "a string or a function");
+    }
+    lua_pop(L, 1);
+    return text;
+}
+
+static const char *take_text(lua_State *L, const char *name)
+{
+    const char *text = NULL;
+    if (lua_getfield(L, -1, name) != LUA_TNIL)
+        text = check_text(L, -1, name);
+    lua_pop(L, 1);
+    return text;
+}
+
+/* Of the table on the top. */
+static fern_tls_identity take_identity(lua_State *L, int passwords, lua_Integer number)
+{
+    static const char *const fields[] = { "certificate", "key", "password", NULL };
+    if (!lua_istable(L, -1))
+        ltls_refuse(L, "certificates", "an array of tables");
+    lfern_options(L, lua_gettop(L), fields);
+    fern_tls_identity identity = {
+        .certificate = take_text(L, "certificate"), .key = take_text(L, "key"),
+        .password = take_password(L, lua_gettop(L), passwords, number),
+    };
+    if (!identity.certificate)
+        ltls_refuse(L, "certificates", "a certificate in each");
+    return identity;
+}
+
+/* The first one is among the options themselves. */
+static void take_identities(lua_State *L, fern_tls_options *options, int passwords)
+{
+    options->password = take_password(L, 1, passwords, 1);
+    if (lua_getfield(L, 1, "certificates") == LUA_TNIL) {
+        lua_pop(L, 1);
+        return;
+    }
+    if (!lua_istable(L, -1))
+        ltls_refuse(L, "certificates", "an array of tables");
+    size_t count = lua_rawlen(L, -1);
+    fern_tls_identity *list = lua_newuserdatauv(L, (count + 1) * sizeof *list, 0);
+    for (size_t i = 0; i < count; i++) {
+        lua_rawgeti(L, -2, (lua_Integer)i + 1);
+        list[i] = take_identity(L, passwords, (lua_Integer)i + 2);
+        lua_pop(L, 1);
+    }
+    list[count] = (fern_tls_identity){ 0 };
+    options->others = list;
+    lua_replace(L, -2);         /* the memory stays on the stack */
+}
+
+/* Push the table that the key's password is in; or something else, since others may have
+   changed it meanwhile. */
+static void push_owner(lua_State *L, size_t number)
+{
+    lua_pushvalue(L, 1);
+    if (number > 1 && lua_getfield(L, 1, "certificates") == LUA_TTABLE)
+        lua_rawgeti(L, -1, (lua_Integer)number - 1);
+}
+
+bool ltls_options_ask(lua_State *L, int passwords, size_t number)
+{
+    bool known = false;
+    int top = lua_gettop(L);
+    if (!number)
+        return false;
+    push_owner(L, number);
+    if (lua_istable(L, -1) && lua_getfield(L, -1, "password") == LUA_TFUNCTION) {
+        lua_call(L, 0, 1);
+        known = lua_type(L, -1) == LUA_TSTRING && strlen(lua_tostring(L, -1)) == lua_rawlen(L, -1);
+    }
+    if (known)
+        lua_rawseti(L, passwords, (lua_Integer)number);
+    lua_settop(L, top);
+    return known;
+}
+
+/* ---- what is spoken ---- */
 
 static int take_version(lua_State *L, const char *name)
 {
@@ -150,7 +245,7 @@ void ltls_options_check(lua_State *L, int arg)
     lfern_options(L, arg, names);
 }
 
-void ltls_options_take(lua_State *L, fern_tls_options *options)
+void ltls_options_take(lua_State *L, fern_tls_options *options, int passwords)
 {
     options->verify = take_verify(L, options->server);
     size_t depth = take_count(L, "depth", 0), sessions = take_count(L, "sessions", 128);
@@ -162,5 +257,6 @@ void ltls_options_take(lua_State *L, fern_tls_options *options)
     options->max_version = take_version(L, "max_version");
     take_bits(L, options);
     take_texts(L, options);
+    take_identities(L, options, passwords);
     take_protocols(L, options);
 }

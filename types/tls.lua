@@ -14,6 +14,11 @@ local stream = {}
 ---@class fern.tls.listener
 local listener = {}
 
+---@class fern.tls.identity
+---@field certificate string
+---@field key? string
+---@field password? string|fun(): string?
+
 ---Certificates, keys and parameters are paths of PEM files, or PEM itself.
 ---@class fern.tls.context_options
 ---@field server? boolean
@@ -23,7 +28,8 @@ local listener = {}
 ---@field capath? string          a folder of them
 ---@field certificate? string     ours, followed by those that lead to an authority
 ---@field key? string             its key, if it is not in the same file
----@field password? string        of the key
+---@field password? string|fun(): string?  of the key; a function may park
+---@field certificates? fern.tls.identity[]  further ones, with keys of other kinds
 ---@field ciphers? string         up to TLS 1.2
 ---@field ciphersuites? string    of TLS 1.3
 ---@field curves? string

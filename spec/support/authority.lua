@@ -54,6 +54,9 @@ function authority.make()
   add(made, "self")
   must(dir, "openssl pkey -in ours.key -aes256 -passout pass:sesame -out locked.key")
   made.locked = { certificate = made.ours.certificate, key = dir .. "/locked.key" }
+  must(dir, "openssl req -newkey rsa:2048 -nodes -keyout rsa.key -subj /CN=rsa.test -x509 -days 2 -CA ca.pem -CAkey ca.key"
+    .. " -addext subjectAltName=DNS:ours.test -out rsa.pem")
+  add(made, "rsa")
   return made
 end
 
