@@ -445,7 +445,8 @@ void lprocess_open(lua_State *L)
     static const luaL_Reg functions[] = {
         { "spawn", process_spawn }, { "fork", process_fork },
         { "environment", process_environment }, { "failure", process_failure },
-        { "signal_number", process_signal_number }, { NULL, NULL },
+        { "signal_number", process_signal_number }, { "read_as_file", lstream_read_as_file },
+        { NULL, NULL },
     };
     lstream_class(L, LPIPE, NULL);
     luaL_newlib(L, functions);

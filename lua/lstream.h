@@ -85,4 +85,8 @@ LFERN_PRIVATE int lstream_peek(lua_State *L);
 LFERN_PRIVATE int lstream_read_until(lua_State *L);
 LFERN_PRIVATE int lstream_lines(lua_State *L);
 
+/* read(stream, ...) as a file of Lua's own, with its results: one nil, and the last,
+   for what there is none of; nil, message and number for a failure, which takes nothing. */
+LFERN_PRIVATE int lstream_read_as_file(lua_State *L);
+
 #endif

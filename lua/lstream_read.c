@@ -12,6 +12,8 @@
 struct request {
     char format;                /* 'c': so many bytes; 'l', 'L', 'a', 'n' */
     size_t count;               /* of 'c' */
+    bool as_file;               /* of Lua's own: a line has no limit, and what looked
+                                   like a numeral and is none is gone */
 };
 
 /* ---- strings ---- */
@@ -139,19 +141,19 @@ static void scan_numeral(struct scan *scan)
     scan->text[scan->length] = 0;
 }
 
-static int read_numeral(lua_State *L, const lstream *self, double deadline)
+static int read_numeral(lua_State *L, const lstream *self, bool as_file, double deadline)
 {
-    struct scan scan = { .stream = self->stream, .deadline = deadline, .max = self->max_line };
+    struct scan scan = { .stream = self->stream, .deadline = deadline,
+                         .max = as_file ? SIZE_MAX : self->max_line };
     skip_space(&scan);
     bool any = scan.next >= 0;
     if (any)
         scan_numeral(&scan);
-    if (scan.rc < 0 || !any)
+    if (scan.rc < 0)
         return scan.rc;
-    if (!lua_stringtonumber(L, scan.text))
-        return -EILSEQ;
-    int rc = take(self, scan.at);
-    return rc < 0 ? rc : 1;
+    bool good = any && lua_stringtonumber(L, scan.text);
+    int rc = good || as_file ? take(self, scan.at) : 0;
+    return rc < 0 ? rc : good ? 1 : any ? -EILSEQ : 0;
 }
 
 /* ---- formats ---- */
@@ -159,6 +161,7 @@ static int read_numeral(lua_State *L, const lstream *self, double deadline)
 static void check_format(lua_State *L, int arg, struct request *request)
 {
     request->count = 0;
+    request->as_file = false;
     if (lua_type(L, arg) == LUA_TNUMBER) {
         request->format = 'c';
         request->count = lfern_size(L, arg, 0);
@@ -170,10 +173,13 @@ static void check_format(lua_State *L, int arg, struct request *request)
     request->format = *format;
 }
 
-static int read_line(lua_State *L, const lstream *self, bool whole, double deadline)
+static int read_line(lua_State *L, const lstream *self, const struct request *request,
+                     double deadline)
 {
     fern_bytes bytes;
-    int rc = fern_stream_until(self->stream, "\n", 1, self->max_line, deadline, &bytes);
+    bool whole = request->format == 'L';
+    size_t max = request->as_file ? SIZE_MAX : self->max_line;
+    int rc = fern_stream_until(self->stream, "\n", 1, max, deadline, &bytes);
     if (rc < 0 || bytes.length == 0)
         return rc;
     return push(L, self, &bytes, bytes.length - (rc == 1 && !whole), bytes.length);
@@ -210,9 +216,9 @@ static int read_one(lua_State *L, const lstream *self, const struct request *req
     case 'a':
         return read_all(L, self, deadline);
     case 'n':
-        return read_numeral(L, self, deadline);
+        return read_numeral(L, self, request->as_file, deadline);
     default:
-        return read_line(L, self, request->format == 'L', deadline);
+        return read_line(L, self, request, deadline);
     }
 }
 
@@ -267,6 +273,66 @@ int lstream_read(lua_State *L)
     check_format(L, 2, &request);
     bool plain = lstream_enter(L, __builtin_frame_address(0));
     return finish(L, self, plain, read_one(L, self, &request, deadline));
+}
+
+/* ---- as Lua's own files ---- */
+
+/* Of a text the first letter counts: "*all" is as good as "a". */
+static void check_file_format(lua_State *L, int arg, struct request *request)
+{
+    const char *format = lua_type(L, arg) == LUA_TSTRING ? lua_tostring(L, arg) : "";
+    format += *format == '*';
+    if (lua_type(L, arg) == LUA_TNUMBER) {
+        check_format(L, arg, request);
+    } else if (!*format || !strchr("lLan", *format)) {
+        luaL_where(L, 2);
+        lua_pushfstring(L, "bad argument #%d to 'read' (invalid format)", arg - 1);
+        lua_concat(L, 2);
+        lua_error(L);
+    } else {
+        *request = (struct request){ .format = *format };
+    }
+    request->as_file = true;
+}
+
+/* Read each until one finds nothing, which is a nil then, and the last: 1 or an error. */
+static int read_each(lua_State *L, const lstream *self, int last, double deadline)
+{
+    struct request request;
+    int rc = 1;
+    for (int i = 2; i <= last && rc == 1; i++) {
+        check_file_format(L, i, &request);
+        rc = read_one(L, self, &request, deadline);
+    }
+    if (rc != 0 && rc != -EILSEQ)
+        return rc;
+    lua_pushnil(L);
+    return 1;
+}
+
+int lstream_read_as_file(lua_State *L)
+{
+    lstream *self = lstream_check(L, 1);
+    if (lua_gettop(L) == 1)
+        lua_pushliteral(L, "l");
+    int last = lua_gettop(L);
+    for (int i = 2; i <= last; i++)
+        check_file_format(L, i, &(struct request){ 0 });
+    luaL_checkstack(L, last + 8, "too many formats");
+    double deadline = lstream_deadline(L, last + 1, self);
+    bool plain = lstream_enter(L, __builtin_frame_address(0));
+    if (self->stream)
+        fern_stream_mark(self->stream);
+    int rc = read_each(L, self, last, deadline);
+    if (rc < 0 && self->stream)
+        fern_stream_rewind(self->stream);
+    else if (self->stream)
+        fern_stream_unmark(self->stream);
+    lstream_leave(L, self, plain);
+    if (rc == 1)
+        return lua_gettop(L) - last;
+    errno = -rc;
+    return luaL_fileresult(L, 0, NULL);
 }
 
 /* ---- the others ---- */

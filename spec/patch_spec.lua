@@ -175,6 +175,21 @@ describe("patch", function()
     ]], "echo from stdin | ")
   end)
 
+  it("reads from standard input as Lua does: numerals that are none, and lines of any length", function()
+    local before = "printf '12 0x z\\n-x 7 abc\\n'; head -c 3000000 /dev/zero | tr '\\0' x; echo; echo y"
+    local text = [[
+      if ours then require("fern").patch { "io" } end
+      print(io.read("n", "n", "n"))
+      print(io.read("*line"))
+      print(io.read("n"), io.read(1))
+      print(io.stdin:read("n", "*line"))
+      print(#io.read(), io.lines()(), io.read("n"), io.read("*all"))
+    ]]
+    local expected, code = script.run_text(("(%s) | "):format(before), "local ours = false\n" .. text)
+    assert.are.equal(0, code, expected)
+    check(expected, "local ours = true\n" .. text, ("(%s) | "):format(before))
+  end)
+
   it("raises for what it does not know, at the caller's line", function()
     check("bad argument #1 to 'patch' (there is no 'sockets' to patch)\n"
       .. "bad argument #1 to 'patch' (table of names expected, got string)\n", [[

@@ -414,16 +414,38 @@ describe("Lua's own results", function()
   it("are those of io.popen, for every format", function()
     for _, formats in ipairs {
       {}, { "l" }, { "L" }, { "a" }, { 3 }, { 0 }, { 100 }, { "l", "l" }, { "l", 2 },
-      { "*l" }, { "a", "a" }, { "L", "a", "l" }, { "*line", "all" },
+      { "*l" }, { "a", "a" }, { "L", "a", "l" }, { "*line", "all" }, { "*all" }, { "*number", "*line" },
     } do
       both(read_all(io.popen, table.unpack(formats)), read_all(process.popen, table.unpack(formats)))
     end
   end)
 
-  it("are those of io.popen, for numerals up to the first that is none", function()
+  it("are those of io.popen, for numerals and for what only begins like one", function()
+    for _, text in ipairs {
+      "12 0x1F -1.5e3 x", "0x 7", "-x", "1e+z", ".", "+.5 5", "0x.8p1 8", "  \n\t", ("7"):rep(201) .. " 1",
+      (" "):rep(5000) .. "3", "nan", "1.5.5", "1e5e5", "--1",
+    } do
+      local function run(popen)
+        local file <close> = popen(("printf '%%b' '%s'"):format(text))
+        local first, second = table.pack(file:read("n", "n")), table.pack(file:read("n", "n", "l"))
+        return { first, second, file:read "a" }
+      end
+      both(run(io.popen), run(process.popen))
+    end
+  end)
+
+  it("are those of io.popen, for lines of any length", function()
     local function run(popen)
-      local file <close> = popen "echo 12 0x1F -1.5e3 x"
-      return { table.pack(file:read("n", "n")), table.pack(file:read("n", "n", "l")) }
+      local file <close> = popen "head -c 3000000 /dev/zero | tr '\\0' x; echo; echo y"
+      return { #file:read(), file:read() }
+    end
+    both(run(io.popen), run(process.popen))
+  end)
+
+  it("are those of io.popen, for formats that are none, at the caller's line", function()
+    local function run(popen)
+      local file <close> = popen "echo x; echo y"
+      return { pcall(function() file:read("l", "x") end) }
     end
     both(run(io.popen), run(process.popen))
   end)

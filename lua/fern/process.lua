@@ -355,37 +355,10 @@ local function check_open(self, name)
   return self.stream
 end
 
--- At the end a failure has no message.
-local function readings(count, ...)
-  local values = table.pack(...)
-  for i = 1, values.n do
-    if values[i] == nil then
-      local code = values[i + 2]
-      if code == nil or code == "EPIPE" or code == "EILSEQ" then
-        return table.unpack(values, 1, math.min(i, count))
-      end
-      return core.failure(code)
-    end
-  end
-  return ...
-end
-
--- One after the other: what was read before a failure is told, as Lua does. A nil
--- at the end, for a last number would be a timeout. Of a word ("*line") Lua looks at
--- its first letter only.
-local function read_each(stream, format, ...)
-  if type(format) == "string" then format = format:match "^%*?([nlLa])" or format end
-  local value, message, code = misuse.call("read", misuse.METHOD, stream.read, stream, format, nil)
-  if value == nil then return nil, message, code end
-  if select("#", ...) == 0 then return value end
-  return value, read_each(stream, ...)
-end
-
 function file:read(...)
-  local stream, count = check_open(self, "read"), select("#", ...)
+  local stream = check_open(self, "read")
   if self.writes then return core.failure "EBADF" end
-  if count == 0 then return readings(1, stream:read "l") end
-  return readings(count, read_each(stream, ...))
+  return core.read_as_file(stream, ...)
 end
 
 function file:lines(...)
@@ -448,9 +421,7 @@ function process.popen(command, mode)
   options[mode == "r" and "stdout" or "stdin"] = "pipe"
   local owner, _, code = spawn(options)
   if not owner then return core.failure(code, command) end
-  local stream = owner.stdout or owner.stdin
-  stream:max_line(2 ^ 53)
-  return setmetatable({ process = owner, stream = stream, writes = mode == "w" }, file)
+  return setmetatable({ process = owner, stream = owner.stdout or owner.stdin, writes = mode == "w" }, file)
 end
 
 process.file = file

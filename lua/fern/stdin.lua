@@ -5,7 +5,7 @@
 
 local fs = require "fern.fs"
 local process = require "fern.process"
-local failure = require("fern.core").process.failure
+local core = require("fern.core").process
 
 local stdin = {}
 local real = {
@@ -19,15 +19,10 @@ file.__index = file
 
 local object = setmetatable({ stream = real.stdin }, file)
 
--- It reads as a file of popen's does, with lines as long as they come.
-local reader = setmetatable({}, process.file)
-
 function file.read(_, ...)
   local stream, _, code = fs.stdin()
-  if not stream then return failure(code) end
-  stream:max_line(2 ^ 53)
-  reader.stream = stream
-  return reader:read(...)
+  if not stream then return core.failure(code) end
+  return core.read_as_file(stream, ...)
 end
 
 function file.lines(_, ...)
