@@ -54,7 +54,7 @@ FERN_API fern_stream *lstream_release(lstream *self);
 /* As lfern_fail, with the stream's own words. */
 FERN_API int lstream_fail(lua_State *L, const lstream *self, int rc);
 
-/* ---- between lstream.c and lstream_read.c ---- */
+/* ---- between lstream.c, lstream_read.c and lstream_numeral.c ---- */
 
 FERN_API extern const char lstream_mark;
 
@@ -78,6 +78,13 @@ static inline void lstream_leave(lua_State *L, const lstream *self, bool plain)
 
 /* Parks, for one turn: for a call of a closed stream. Returns -EBADF or an interrupt. */
 FERN_API int lstream_refuse(void);
+
+/* Parks. The longest beginning that looks like a numeral, after space of at most `max`
+   bytes: 1; 0: there is nothing but space; or an error. `used` are those of both: they
+   are shown, not taken. */
+enum { LSTREAM_NUMERAL = 200 };         /* bytes, without the zero: as io.read */
+LFERN_PRIVATE int lstream_scan_numeral(fern_stream *stream, size_t max, double deadline,
+                                       char *text, size_t *used);
 
 LFERN_PRIVATE int lstream_read(lua_State *L);
 LFERN_PRIVATE int lstream_read_some(lua_State *L);

@@ -4,9 +4,7 @@
    nothing. What makes the string may run a finalizer that closes the stream. */
 #include "lstream.h"
 
-#include <ctype.h>
 #include <errno.h>
-#include <locale.h>
 #include <string.h>
 
 struct request {
@@ -54,106 +52,16 @@ static int push(lua_State *L, const lstream *self, const fern_bytes *bytes, size
     return rc < 0 ? rc : 1;
 }
 
-/* ---- numerals ---- */
-
-enum { NUMERAL_MAX = 200 };     /* as io.read */
-
-struct scan {
-    fern_stream *stream;
-    double deadline;
-    size_t max;                 /* of the space before it */
-    fern_bytes bytes;
-    size_t at;
-    int next;                   /* the byte there; -1: none */
-    int rc;                     /* of an error */
-    size_t length;
-    char text[NUMERAL_MAX + 1];
-};
-
-static void look(struct scan *scan)
-{
-    int rc = 1;
-    scan->next = -1;
-    if (scan->at >= scan->bytes.length)
-        rc = fern_stream_peek(scan->stream, scan->at + 1, scan->deadline, &scan->bytes);
-    if (rc < 0)
-        scan->rc = rc;
-    else if (scan->at < scan->bytes.length)
-        scan->next = (unsigned char)scan->bytes.data[scan->at];
-}
-
-static bool keep(struct scan *scan)
-{
-    if (scan->length >= NUMERAL_MAX) {
-        scan->length = 0;       /* no numeral */
-        return false;
-    }
-    scan->text[scan->length++] = (char)scan->next;
-    scan->at++;
-    look(scan);
-    return true;
-}
-
-static bool keep_one_of(struct scan *scan, const char *set)
-{
-    return scan->next > 0 && strchr(set, scan->next) && keep(scan);
-}
-
-static int keep_digits(struct scan *scan, bool hex)
-{
-    int count = 0;
-    while (scan->next >= 0 && (hex ? isxdigit(scan->next) : isdigit(scan->next)) && keep(scan))
-        count++;
-    return count;
-}
-
-static void skip_space(struct scan *scan)
-{
-    look(scan);
-    while (scan->next >= 0 && isspace(scan->next)) {
-        if (scan->at++ >= scan->max) {
-            scan->rc = -EMSGSIZE;
-            scan->next = -1;
-            return;
-        }
-        look(scan);
-    }
-}
-
-/* The longest beginning that looks like one: as io.read does it. */
-static void scan_numeral(struct scan *scan)
-{
-    char point[] = { localeconv()->decimal_point[0], '.', 0 };
-    int digits = 0;
-    bool hex = false;
-    keep_one_of(scan, "+-");
-    if (keep_one_of(scan, "0")) {
-        hex = keep_one_of(scan, "xX");
-        digits = !hex;
-    }
-    digits += keep_digits(scan, hex);
-    if (keep_one_of(scan, point))
-        digits += keep_digits(scan, hex);
-    if (digits > 0 && keep_one_of(scan, hex ? "pP" : "eE")) {
-        keep_one_of(scan, "-+");
-        keep_digits(scan, false);
-    }
-    scan->text[scan->length] = 0;
-}
-
 static int read_numeral(lua_State *L, const lstream *self, bool as_file, double deadline)
 {
-    struct scan scan = { .stream = self->stream, .deadline = deadline,
-                         .max = as_file ? SIZE_MAX : self->max_line };
-    skip_space(&scan);
-    bool any = scan.next >= 0;
-    if (any)
-        scan_numeral(&scan);
-    if (scan.rc < 0)
-        return scan.rc;
-    bool good = any && lua_stringtonumber(L, scan.text);
-    int rc = good || as_file ? take(self, scan.at) : 0;
-    return rc < 0 ? rc : good ? 1 : any ? -EILSEQ : 0;
+    char text[LSTREAM_NUMERAL + 1];
+    size_t used, max = as_file ? SIZE_MAX : self->max_line;
+    int rc = lstream_scan_numeral(self->stream, max, deadline, text, &used);
+    if (rc < 0)
+        return rc;
+    bool good = rc == 1 && lua_stringtonumber(L, text);
+    int taken = good || as_file ? take(self, used) : 0;
+    return taken < 0 ? taken : good || rc == 0 ? rc : -EILSEQ;
 }
 
 /* ---- formats ---- */
