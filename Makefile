@@ -320,8 +320,11 @@ $(EMBEDS): $(BUILD)/test/%: $(O)/spec/embed/%.o $(EMBED_O) $(O)/core.a
 $(O)/spec/fuzz/%.o: spec/fuzz/%.c $(O)/flags
 	$(call compile,CC ,-Icore -Ilua -Ispec/embed -Ispec/core $(LUA_CFLAGS) $(SSL_CFLAGS) $(if $(HTTP_C),-DWITH_HTTP) $(if $(TLS_C),-DWITH_TLS) -fvisibility=default)
 FUZZ_MAIN = $(if $(findstring clang,$(CC)),,$(O)/spec/fuzz/plain.o)
-$(BUILD)/fuzz/%: $(O)/spec/fuzz/%.o $(FUZZ_MAIN) $(O)/core.a
-	$(link_program) $^ $(if $(FUZZ_MAIN),,-fsanitize=fuzzer) -Wl,--as-needed $(TEST_LIBS)
+# With the bindings, for those that want some
+$(O)/lua.a: $(call objects,$(LUA_C) $(filter lua/%,$(HTTP_C) $(TLS_C)))
+	@rm -f $@ && $(AR) rc $@ $^
+$(BUILD)/fuzz/%: $(O)/spec/fuzz/%.o $(FUZZ_MAIN) $(if $(LUA_LIBS),$(O)/lua.a) $(O)/core.a
+	$(link_program) $^ $(if $(FUZZ_MAIN),,-fsanitize=fuzzer) -Wl,--as-needed $(LUA_LIBS) $(TEST_LIBS)
 # What spec/embed/failing.c makes fail in them
 FAILING = malloc calloc realloc strdup posix_memalign mmap madvise mprotect
 $(BUILD)/bench/%: $(O)/bench/%.o $(O)/core.a
