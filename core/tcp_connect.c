@@ -2,8 +2,10 @@
    tcp_connect: a race, as RFC 8305 has it, run by the thread that wants the
    connection: attempts are descriptors that are watched, and it wakes when one of them is
    decided or when it is time for the next one. Whatever ends the race, all
-   attempts but the winner are closed by then. */
+   attempts but the winner are closed by then: by the hub's end, if the thread is
+   left behind in it, for each is an io from the start. */
 #include "hub.h"
+#include "io.h"
 #include "socket.h"
 #include "tcp.h"
 #include "thread.h"
@@ -15,7 +17,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 static const double STAGGER = 0.25;     /* seconds */
 
@@ -24,7 +25,7 @@ enum { AT_ONCE = 16 };
 
 struct attempt {
     fern_watch *watch;          /* NULL: none is here */
-    int fd;
+    fern_io *io;
     bool decided;
     struct race *race;
 };
@@ -40,7 +41,7 @@ struct race {
     int running;
     unsigned started;           /* attempts that had to wait; each has its place in turn */
     int told;                   /* why it has failed, if it has */
-    int winner;                 /* its descriptor, or -1 */
+    fern_io *winner;            /* or NULL */
     struct attempt attempts[AT_ONCE];
 };
 
@@ -113,13 +114,19 @@ static void on_decided(int fd, int events, void *arg)
     fern_wake(attempt->race->thread, 0);
 }
 
-/* Returns its descriptor. */
-static int let_go(struct race *race, struct attempt *attempt)
+/* With the io in the hub's end, where nobody else does it. */
+static void drop_watch(void *arg)
 {
+    fern_watch_close(arg);
+}
+
+static fern_io *let_go(struct race *race, struct attempt *attempt)
+{
+    fern_io_at_close(attempt->io, NULL, NULL);
     fern_watch_close(attempt->watch);
     attempt->watch = NULL;
     race->running--;
-    return attempt->fd;
+    return attempt->io;
 }
 
 /* The next place; whoever is still there is the oldest of all. */
@@ -127,23 +134,24 @@ static struct attempt *make_place(struct race *race)
 {
     struct attempt *attempt = &race->attempts[race->started++ % AT_ONCE];
     if (attempt->watch) {
-        close(let_go(race, attempt));
+        fern_io_close(let_go(race, attempt));
         note(race, -ETIMEDOUT);
     }
     return attempt;
 }
 
-/* Returns 0 or -ENOMEM, and then the descriptor is closed. */
-static int follow(struct race *race, int fd)
+/* Returns 0 or -ENOMEM, and then the attempt is closed. */
+static int follow(struct race *race, fern_io *io)
 {
     struct attempt *attempt = make_place(race);
-    int rc = fern_watch_open(fd, FERN_WRITE, on_decided, attempt, &attempt->watch);
+    int rc = fern_watch_open(fern_io_fd(io), FERN_WRITE, on_decided, attempt, &attempt->watch);
     if (rc < 0) {
-        close(fd);
+        fern_io_close(io);
         return rc;
     }
     fern_watch_about(attempt->watch, "an attempt to connect", race->thread);
-    attempt->fd = fd;
+    fern_io_at_close(io, drop_watch, attempt->watch);
+    attempt->io = io;
     attempt->decided = false;
     attempt->race = race;
     race->running++;
@@ -172,13 +180,13 @@ static int verdict(int fd)
     return error == 0 && is_echo(fd) ? -ECONNREFUSED : -error;
 }
 
-static void decide(struct race *race, int fd, int failure)
+static void decide(struct race *race, fern_io *io, int failure)
 {
-    if (failure == 0 && race->winner < 0) {
-        race->winner = fd;
+    if (failure == 0 && !race->winner) {
+        race->winner = io;
         return;
     }
-    close(fd);
+    fern_io_close(io);
     if (failure < 0)
         note(race, failure);
 }
@@ -187,17 +195,18 @@ static void decide(struct race *race, int fd, int failure)
 static int start_next(struct race *race)
 {
     const struct addrinfo *address = take_next(race);
-    int fd = fern_tcp_open(address->ai_family);
-    if (fd < 0) {
-        note(race, fd);
-        return 0;
+    fern_io *io;
+    int fd = fern_tcp_open(address->ai_family), rc = fd < 0 ? fd : fern_socket_own(fd, &io);
+    if (rc < 0) {
+        note(race, rc);
+        return rc == -ENOMEM ? rc : 0;
     }
     int failure = set_up(race, fd, address->ai_family);
     if (failure == 0 && connect(fd, address->ai_addr, address->ai_addrlen) < 0)
         failure = -errno;
     if (failure == -EINPROGRESS || failure == -EINTR)
-        return follow(race, fd);
-    decide(race, fd, failure < 0 ? failure : verdict(fd));
+        return follow(race, io);
+    decide(race, io, failure < 0 ? failure : verdict(fd));
     return 0;
 }
 
@@ -207,8 +216,8 @@ static void collect(struct race *race)
         struct attempt *attempt = &race->attempts[i];
         if (!attempt->watch || !attempt->decided)
             continue;
-        int fd = let_go(race, attempt);
-        decide(race, fd, verdict(fd));
+        fern_io *io = let_go(race, attempt);
+        decide(race, io, verdict(fern_io_fd(io)));
     }
 }
 
@@ -238,7 +247,7 @@ static int wait_for_any(struct race *race, double deadline)
 static int run(struct race *race, double deadline)
 {
     int rc = 0;
-    while (rc == 0 && race->winner < 0) {
+    while (rc == 0 && !race->winner) {
         if (may_start(race)) {
             rc = start_next(race);
         } else if (race->running == 0) {
@@ -255,17 +264,16 @@ static void end(struct race *race)
 {
     for (int i = 0; i < AT_ONCE; i++)
         if (race->attempts[i].watch)
-            close(let_go(race, &race->attempts[i]));
+            fern_io_close(let_go(race, &race->attempts[i]));
 }
 
 /* One that has won in the moment of a kill is not wanted any more. */
 static int take_winner(const struct race *race, int rc, fern_io **out)
 {
-    if (race->winner < 0)
-        return rc;
-    if (rc == 0)
-        return fern_socket_own(race->winner, out);
-    close(race->winner);
+    if (race->winner && rc == 0)
+        *out = race->winner;
+    else if (race->winner)
+        fern_io_close(race->winner);
     return rc;
 }
 
@@ -277,7 +285,7 @@ static int connect_from(const struct addrinfo *addresses, const struct addrinfo 
         return rc < 0 ? rc : -EADDRNOTAVAIL;
     struct race race = {
         .thread = fern_current(), .options = options, .local = local,
-        .family = addresses->ai_family, .told = -EADDRNOTAVAIL, .winner = -1,
+        .family = addresses->ai_family, .told = -EADDRNOTAVAIL,
         .stagger = options->stagger > 0 ? options->stagger : STAGGER,
     };
     race.next[0] = addresses;

@@ -166,8 +166,8 @@ int fern_unix_listen(const char *path, const fern_listen_options *options, fern_
 
 /* ---- connect ---- */
 
-/* A listener whose queue is full says so at once, and there is nothing to wait for:
-   asked again after a while, that is what others do, too. */
+/* Parks. A listener whose queue is full says so at once, and there is nothing to wait
+   for: asked again after a while, that is what others do, too. */
 static int connect_patiently(int fd, const fern_address *address, double deadline)
 {
     for (double pause = 0.001;; pause = pause < 0.05 ? pause * 2 : pause) {
@@ -192,15 +192,17 @@ int fern_unix_connect(const char *path, double deadline, fern_io **out)
         rc = fern_address_unix(path, strlen(path), &address);
     if (rc < 0)
         return rc;
+    fern_io *io;
     int fd = fern_socket_open(AF_UNIX);
-    if (fd < 0)
-        return fd;
-    rc = connect_patiently(fd, &address, deadline);
-    if (rc < 0) {
-        close(fd);
+    rc = fd < 0 ? fd : fern_socket_own(fd, &io);
+    if (rc < 0)
         return rc;
-    }
-    return fern_socket_own(fd, out);
+    rc = connect_patiently(fd, &address, deadline);
+    if (rc < 0)
+        fern_io_close(io);
+    else
+        *out = io;
+    return rc;
 }
 
 int fern_unix_pair(fern_io *out[2])

@@ -335,6 +335,34 @@ TEST(a_kill_closes_all_attempts)
     leave();
 }
 
+/* One that a kill cannot reach is left behind there, with all that it waits for. */
+static int connect_shielded(void *arg)
+{
+    fern_shield_open();
+    int rc = call_connect(arg);
+    fern_shield_close();
+    return rc;
+}
+
+TEST(the_hubs_end_closes_the_attempts_of_who_is_left_behind)
+{
+    static struct call call;    /* it points there for good */
+    struct hole hole;
+    fern_hub_stats stats;
+    enter();
+    fill(&hole);
+    for (int i = 0; i < 5; i++)
+        add(&call.list, "127.0.0.9", hole.port);
+    CHECK_EQUAL(fern_spawn(connect_shielded, &call, NULL, NULL), 0);
+    do {
+        CHECK_EQUAL(fern_sleep(fern_now() + 0.005), 0);
+        fern_hub_inspect(hub, &stats);
+    } while (stats.watches < 5);
+    empty(&hole);
+    CHECK_EQUAL(fern_hub_close(hub, fern_now() + 0.01), 1);
+    CHECK_EQUAL(test_descriptors(), files_before);
+}
+
 TEST(one_deadline_is_over_all_attempts)
 {
     struct hole hole;

@@ -276,6 +276,31 @@ TEST(connect_waits_for_a_place_in_the_queue)
     leave();
 }
 
+static int connect_shielded(void *arg)
+{
+    fern_shield_open();
+    int rc = call_connect(arg);
+    fern_shield_close();
+    return rc;
+}
+
+/* One that a kill cannot reach is left behind in the hub's end, without its socket. */
+TEST(the_hubs_end_closes_what_waits_for_a_place_in_the_queue)
+{
+    static fern_io *none;
+    fern_listen_options options = { .backlog = 1 };
+    fern_io *client;
+    enter();
+    (void)listen_at(path, &options);
+    while (fern_unix_connect(path, fern_now() + 0.005, &client) == 0)
+        ;                       /* the hub's end closes these, too */
+    CHECK_EQUAL(fern_spawn(connect_shielded, &none, NULL, NULL), 0);
+    CHECK_EQUAL(fern_sleep(fern_now() + 0.005), 0);
+    CHECK_EQUAL(fern_hub_close(hub, fern_now() + 0.01), 1);
+    CHECK_EQUAL(rmdir(folder), 0);
+    CHECK_EQUAL(test_descriptors(), files_before);
+}
+
 TEST(tells_who_is_there)
 {
     fern_credentials who;
