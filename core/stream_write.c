@@ -157,67 +157,97 @@ int fern_stream_sendfile(fern_stream *stream, int fd, off_t offset, size_t count
 
 /* ---- from one to the other ---- */
 
+struct copy {
+    fern_stream *to, *from;
+    size_t left, done;
+    double deadline;
+    int side;                   /* FERN_READ: `from` has failed; FERN_WRITE: `to` */
+};
+
+static int failed(struct copy *copy, int side, int rc)
+{
+    if (rc < 0 && !copy->side)
+        copy->side = side;
+    return rc;
+}
+
+/* `rc` became `now` at the end of the call: it was closed meanwhile. */
+static int ended(struct copy *copy, int side, int rc, int now)
+{
+    if (now != rc)
+        copy->side = side;
+    return now;
+}
+
 /* What was just read goes out at once if it can, from where it stands. The rest
    moves into memory of its own: nobody may park before that. */
-static int pass_at_once(fern_stream *to, fern_stream *from, size_t count, size_t *done)
+static int pass_at_once(struct copy *copy, size_t count)
 {
+    fern_stream *to = copy->to, *from = copy->from;
     struct iovec part = { .iov_base = from->base + from->start, .iov_len = count };
     fern_io *io = fern_stream_io(to);
     ssize_t put = io && !to->closed && !io->full ? fern_io_try_writev(io, &part, 1) : -EAGAIN;
-    if (put > 0)
-        *done += (size_t)put;
-    int rc = fern_stream_use(from, put > 0 ? (size_t)put : 0);
+    size_t done = put > 0 ? (size_t)put : 0;
+    copy->done += done;
+    copy->left -= done;
+    if (put < 0 && put != -EAGAIN)
+        failed(copy, FERN_WRITE, (int)put);
+    int rc = failed(copy, FERN_READ, fern_stream_use(from, done));
     return put < 0 && put != -EAGAIN ? (int)put : rc;
 }
 
 /* Parks. Of what `from` holds in memory of its own. */
-static int pass(fern_stream *to, fern_stream *from, size_t count, double deadline, size_t *done)
+static int pass(struct copy *copy)
 {
+    fern_stream *from = copy->from;
     size_t held = fern_stream_held(from), put = 0;
     struct iovec part = {
-        .iov_base = from->base + from->start, .iov_len = held < count ? held : count,
+        .iov_base = from->base + from->start, .iov_len = held < copy->left ? held : copy->left,
     };
-    int rc = write_all(to, &part, 1, deadline, &put);
-    *done += put;
+    int rc = failed(copy, FERN_WRITE, write_all(copy->to, &part, 1, copy->deadline, &put));
+    copy->done += put;
+    copy->left -= put;
     if (from->closed)
-        return rc < 0 ? rc : -EBADF;
-    int taken = fern_stream_use(from, put);
+        return rc < 0 ? rc : failed(copy, FERN_READ, -EBADF);
+    int taken = failed(copy, FERN_READ, fern_stream_use(from, put));
     return rc < 0 ? rc : taken;
 }
 
 /* Within a call that reads `from` and one that writes `to`. */
-static int copy(fern_stream *to, fern_stream *from, size_t count, double deadline, size_t *done)
+static int copy_all(struct copy *copy)
 {
-    while (*done < count) {
+    fern_stream *from = copy->from;
+    while (copy->left > 0) {
         bool fresh = fern_stream_held(from) == 0;
-        int rc = fern_stream_fill(from, deadline);
+        int rc = failed(copy, FERN_READ, fern_stream_fill(from, copy->deadline));
         if (rc <= 0)
             return rc;
-        size_t held = fern_stream_held(from), left = count - *done;
-        if (fresh)
-            rc = pass_at_once(to, from, held < left ? held : left, done);
-        else
-            rc = pass(to, from, left, deadline, done);
-        if (rc < 0 || to->closed)
-            return rc < 0 ? rc : -EBADF;
+        size_t held = fern_stream_held(from);
+        rc = fresh ? pass_at_once(copy, held < copy->left ? held : copy->left) : pass(copy);
+        if (rc == 0 && copy->to->closed)
+            rc = failed(copy, FERN_WRITE, -EBADF);
+        if (rc < 0)
+            return rc;
     }
     return 0;
 }
 
 int fern_stream_copy(fern_stream *to, fern_stream *from, size_t count, double deadline,
-                     size_t *copied)
+                     size_t *copied, int *side)
 {
-    size_t done = 0;
-    int rc = fern_stream_begin_reading(from);
+    struct copy copy = { .to = to, .from = from, .left = count, .deadline = deadline };
+    int rc = failed(&copy, FERN_READ, fern_stream_begin_reading(from));
     if (rc == 0) {
-        rc = fern_stream_begin_writing(to);
+        rc = failed(&copy, FERN_WRITE, fern_stream_begin_writing(to));
         if (rc == 0) {
-            rc = copy(to, from, count, deadline, &done);
-            rc = fern_stream_end_writing(to, rc);
+            rc = copy_all(&copy);
+            rc = ended(&copy, FERN_WRITE, rc, fern_stream_end_writing(to, rc));
         }
-        rc = fern_stream_end_reading(from, rc);
+        rc = ended(&copy, FERN_READ, rc, fern_stream_end_reading(from, rc));
     }
     if (copied)
-        *copied = done;
+        *copied = copy.done;
+    if (side)
+        *side = copy.side;
     return rc;
 }

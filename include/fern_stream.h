@@ -140,9 +140,10 @@ FERN_API int fern_stream_sendfile(fern_stream *stream, int fd, off_t offset, siz
                                   double deadline, size_t *written);
 
 /* Parks. From one stream to the other, at most `count` bytes, until the end of `from`:
-   0, or the error of whichever failed; *copied as above. */
+   0, or an error; *copied as above. *side, if not NULL, has whose error it is, and who
+   has the words: FERN_READ: of `from`; FERN_WRITE: of `to`; 0: there is none. */
 FERN_API int fern_stream_copy(fern_stream *to, fern_stream *from, size_t count,
-                              double deadline, size_t *copied);
+                              double deadline, size_t *copied, int *side);
 
 #ifdef __cplusplus
 }

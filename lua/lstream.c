@@ -251,17 +251,34 @@ static int stream_sendfile(lua_State *L)
     return push_written(L, self, plain, rc, written);
 }
 
+/* nil, message, code, count: the message says which side it was, unless that is none's. */
+static int push_copied(lua_State *L, const lstream *side, const char *what, int rc, size_t copied)
+{
+    int count = lstream_fail(L, side, rc);
+    if (rc != -ETIMEDOUT) {
+        lua_pushfstring(L, "%s: %s", what, lua_tostring(L, -2));
+        lua_replace(L, -3);
+    }
+    lua_pushinteger(L, (lua_Integer)copied);
+    return count + 1;
+}
+
 static int stream_copy_to(lua_State *L)
 {
     lstream *self = lstream_self(L), *to = lstream_check(L, 2);
     size_t count = lfern_size(L, 3, SIZE_MAX), copied = 0;
     double deadline = lstream_deadline(L, 4, self);
     bool plain = lstream_enter(L, __builtin_frame_address(0));
+    int side = self->stream ? FERN_WRITE : FERN_READ;
     int rc = self->stream && to->stream
-                 ? fern_stream_copy(to->stream, self->stream, count, deadline, &copied)
+                 ? fern_stream_copy(to->stream, self->stream, count, deadline, &copied, &side)
                  : lstream_refuse();
+    lstream_leave(L, self, plain);
     lua_pushinteger(L, (lua_Integer)copied);
-    return push_written(L, self, plain, rc, copied);
+    if (rc == 0)
+        return 1;
+    bool reading = side == FERN_READ;
+    return push_copied(L, reading ? self : to, reading ? "reading" : "writing", rc, copied);
 }
 
 /* ---- the rest ---- */

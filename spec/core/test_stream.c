@@ -256,7 +256,7 @@ static int call_until(void *arg)
 static int call_copy(void *arg)
 {
     struct call *call = arg;
-    call->rc = fern_stream_copy(call->other, call->stream, SIZE_MAX, call->deadline, &call->done);
+    call->rc = fern_stream_copy(call->other, call->stream, SIZE_MAX, call->deadline, &call->done, NULL);
     return 0;
 }
 
@@ -705,7 +705,7 @@ TEST(copies_and_loses_nothing_when_it_is_killed)
     fern_stream_close(in);
     CHECK_EQUAL(end(&copier), 0);
     CHECK(copier.done < sizeof large && before < sizeof large);
-    CHECK_EQUAL(fern_stream_copy(out, through, 0, soon(), NULL), 0);
+    CHECK_EQUAL(fern_stream_copy(out, through, 0, soon(), NULL, NULL), 0);
     fern_stream_close(through);
     fern_stream_close(out);
     fern_stream_close(end_of_it);
@@ -718,10 +718,12 @@ TEST(copies_so_many_bytes_and_not_more)
     struct source from = { .data = "0123456789", .size = 10, .step = 4 }, to = { .step = 3 };
     fern_stream *in = open_source(&from), *out = open_source(&to);
     size_t copied;
-    CHECK_EQUAL(fern_stream_copy(out, in, 6, soon(), &copied), 0);
+    int side = -1;
+    CHECK_EQUAL(fern_stream_copy(out, in, 6, soon(), &copied, NULL), 0);
     CHECK_EQUAL(copied, 6);
-    CHECK_EQUAL(fern_stream_copy(out, in, SIZE_MAX, soon(), &copied), 0);
+    CHECK_EQUAL(fern_stream_copy(out, in, SIZE_MAX, soon(), &copied, &side), 0);
     CHECK_EQUAL(copied, 4);
+    CHECK_EQUAL(side, 0);
     CHECK(to.written == 10 && memcmp(to.out, "0123456789", 10) == 0);
     fern_stream_close(in);
     fern_stream_close(out);
