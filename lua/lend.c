@@ -200,8 +200,9 @@ static bool is_ours(fern_thread *thread, const lfern *fern)
 static bool count_unbegun(fern_thread *thread, void *arg)
 {
     struct unbegun *unbegun = arg;
-    if (is_ours(thread, unbegun->fern) && fern_thread_status(thread) == FERN_NEW &&
-        unbegun->count++ == 0)
+    if (!is_ours(thread, unbegun->fern) || ((lthread *)fern_thread_data(thread))->attends)
+        return true;
+    if (fern_thread_status(thread) == FERN_NEW && unbegun->count++ == 0)
         unbegun->file = fern_thread_place(thread, &unbegun->line);
     return true;
 }

@@ -153,8 +153,9 @@ struct lthread {
     int values;                 /* results at 2...; arguments before it began */
     uint8_t outcome;            /* fern_status once `thread` is NULL */
     uint8_t raises;             /* of a kill that it swallows: see next_leash */
-    bool linked;                /* has links in extras */
-    bool extras;                /* has some */
+    bool linked : 1;            /* has links in extras */
+    bool extras : 1;            /* has some */
+    bool attends : 1;           /* to what may never come: nobody misses it at the end */
 };
 
 #define LTHREAD "fern.thread"

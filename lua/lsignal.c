@@ -71,6 +71,13 @@ static int signal_rest(lua_State *L)
     return wait_for(L, true);
 }
 
+/* attends(thread): it is that thread. */
+static int signal_attends(lua_State *L)
+{
+    lthread_check(L, 1)->attends = true;
+    return 0;
+}
+
 /* A forked child's is closed, too. */
 static int signal_is_open(lua_State *L)
 {
@@ -171,9 +178,9 @@ void lsignal_open(lua_State *L)
         { "__tostring", signal_tostring }, { NULL, NULL },
     };
     static const luaL_Reg functions[] = {
-        { "open", signal_open }, { "rest", signal_rest }, { "ignore", signal_ignore }, { "restore", signal_restore },
-        { "send", signal_send }, { "name", signal_name }, { "number", signal_number },
-        { NULL, NULL },
+        { "open", signal_open }, { "rest", signal_rest }, { "attends", signal_attends },
+        { "ignore", signal_ignore }, { "restore", signal_restore }, { "send", signal_send },
+        { "name", signal_name }, { "number", signal_number }, { NULL, NULL },
     };
     if (luaL_newmetatable(L, LSIGNAL)) {
         luaL_setfuncs(L, methods, 0);

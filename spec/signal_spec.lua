@@ -261,4 +261,16 @@ describe("a signal", function()
     ]]
     assert.are.equal("nil\tkilled by SIGTERM\tSIGTERM\n", output)
   end)
+
+  it("may be looked out for in a script's last line, and nothing is said of it", function()
+    assert.are.equal("the end\n", (run [[
+      print "the end"
+      io.stdout:flush()
+      signal.on("TERM", print)
+    ]]))
+    assert.matches("1 green thread never began", (run [[
+      signal.on("TERM", print)
+      fern.spawn(print, "never")
+    ]]))
+  end)
 end)

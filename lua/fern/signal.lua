@@ -74,7 +74,7 @@ function signal.on(name, fn)
   local one, message, code = misuse.call("on", nil, core.open, name)
   if not one then return nil, message, code end
   local self = setmetatable({ name = name, one = one }, subscription)
-  fern.spawn(serve, one, name, fn)
+  core.attends(fern.spawn(serve, one, name, fn))
   return self
 end
 
