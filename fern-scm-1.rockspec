@@ -8,6 +8,10 @@ version = "scm-1"
 source = {url = "file://."}
 description = {
    summary = "Green threads for Lua and C: straight-line code that runs thousands of things at once",
+   detailed = [[
+      Needs libev. With libcurl (and pkg-config) there is fern.http, with OpenSSL 3
+      fern.tls and fern.ssl: each is left out, and the build says so, where it is missing.
+   ]],
    license = "MIT",
 }
 supported_platforms = {"linux"}
