@@ -297,6 +297,44 @@ describe("options", function()
     finish(a, b)
   end)
 
+  -- An interface that datagrams of IPv6 for groups may leave by.
+  local function multicast_interface()
+    local routes <close> = io.open("/proc/net/ipv6_route")
+    for line in routes and routes:lines() or function() end do
+      local name = line:match("^ff0+ 08 .* (%S+)$")
+      if name then return name end
+    end
+  end
+
+  it("a group of IPv6 is heard by those who have joined it, beside those of IPv4", function()
+    local interface = multicast_interface()
+    if not interface then return pending("no route for groups of IPv6") end
+    local GROUP <const> = "ff01::4:3:2:1"       -- it stays within this machine
+    local a, b = assert(net.udp { port = 0 }), assert(net.udp { family = "inet6", multicast_interface = interface })
+    local four = assert(net.udp { family = "inet" })
+    local _, port = a:address()
+    assert.is_true(a:join(GROUP, interface))
+    assert.is_true(a:join("239.1.2.4", "lo"))
+    check_failure("address already in use", "EADDRINUSE", a:join(GROUP, interface))
+    assert.is_true(b:sendto("x", GROUP, port))
+    local data, host = a:receive_from(nil, SOON)
+    assert.are.equal("x", data)
+    assert.matches(":", host)
+    b:set("multicast_loop", false)
+    assert.is_true(b:sendto("nobody here", GROUP, port))
+    b:set("multicast_loop", true)
+    assert.is_true(b:sendto("y", GROUP, port))
+    assert.are.equal("y", a:receive(nil, SOON))
+    assert.is_true(a:leave(GROUP, interface))
+    check_failure("address not available", "EADDRNOTAVAIL", a:leave(GROUP, interface))
+    assert.is_true(b:sendto("x", GROUP, port))
+    check_timeout(a:receive(nil, 0.01))
+    check_failure("no such device", "ENODEV", a:join(GROUP, "no such one"))
+    check_failure("invalid argument", "EINVAL", a:join("::1", interface))
+    check_failure("address family not supported", "EAFNOSUPPORT", four:join(GROUP, interface))
+    finish(a, b, four)
+  end)
+
   it("that are none raise", function()
     local a = bound()
     for _, bad in ipairs {
