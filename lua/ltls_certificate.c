@@ -3,6 +3,7 @@
    has memory for copies of them or not. */
 #include "ltls.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -11,9 +12,19 @@ typedef struct view {
     char *text;                 /* being copied */
 } view;
 
+/* A text that is NULL cannot be told, or there is no memory for it, which errno says:
+   a table that lacks some must not look like one of all that there is. */
+static void check_memory(lua_State *L)
+{
+    if (errno == ENOMEM)
+        lfern_raise(L, -ENOMEM);
+}
+
 /* Push `text`, which is ours now; nil for NULL. */
 static void push_text(lua_State *L, view *self, char *text)
 {
+    if (!text)
+        check_memory(L);
     self->text = text;
     lua_pushstring(L, text);
     self->text = NULL;
@@ -36,19 +47,22 @@ static void set_names(lua_State *L, view *self)
 {
     char *name;
     lua_newtable(L);
+    errno = 0;
     for (size_t i = 0; (name = fern_tls_certificate_name(self->certificate, i)) != NULL; i++) {
         push_text(L, self, name);
         lua_rawseti(L, -2, (lua_Integer)i + 1);
     }
+    check_memory(L);
     lua_setfield(L, -2, "names");
 }
 
-/* An array of tables; a part that there is no memory for ends it. */
+/* An array of tables. */
 static void set_parts(lua_State *L, view *self, const char *key, bool issuer)
 {
     static const char *const fields[] = { "oid", "name", "value" };
     char *text;
     lua_newtable(L);
+    errno = 0;
     for (size_t i = 0; (text = fern_tls_certificate_part(self->certificate, issuer, i,
                                                          FERN_TLS_PART_OID)) != NULL; i++) {
         free(text);
@@ -58,6 +72,7 @@ static void set_parts(lua_State *L, view *self, const char *key, bool issuer)
                      fern_tls_certificate_part(self->certificate, issuer, i, (fern_tls_part)part));
         lua_rawseti(L, -2, (lua_Integer)i + 1);
     }
+    check_memory(L);
     lua_setfield(L, -2, key);
 }
 
@@ -66,6 +81,7 @@ static int push_view(lua_State *L)
     view *self = lua_touserdata(L, 1);
     const fern_tls_certificate *certificate = self->certificate;
     lua_createtable(L, 0, 10);
+    errno = 0;
     set_text(L, self, "subject", fern_tls_certificate_subject(certificate));
     set_text(L, self, "issuer", fern_tls_certificate_issuer(certificate));
     set_text(L, self, "serial", fern_tls_certificate_serial(certificate));

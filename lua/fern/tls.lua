@@ -76,20 +76,21 @@ end
 
 local guard = { __close = function(self) if self.stream then self.stream:close() end end }
 
--- A stream that is not handed out is closed, whatever the reason.
-local function shake(stream, timeout)
-  local held <close> = setmetatable({ stream = stream }, guard)
-  local shaken, message, code = stream:handshake(timeout)
-  if not shaken then return nil, message, code end
-  held.stream = nil
-  return stream
-end
+-- To be closed, before there is a stream to put into it: what comes next may lack memory.
+local function new_guard() return setmetatable({ stream = false }, guard) end
 
+-- A stream that is not handed out is closed, whatever the reason.
 local function wrap(stream, context, own, left)
+  local held <close> = new_guard()
   local wrapped, message, code =
     misuse.call("wrap", nil, core.wrap, stream, context, own.host, own.server_name, own.session, own.any_host)
   if not wrapped or own.handshake == false then return wrapped, message, code end
-  return shake(wrapped, left())
+  held.stream = wrapped
+  local shaken
+  shaken, message, code = wrapped:handshake(left())
+  if not shaken then return nil, message, code end
+  held.stream = false
+  return wrapped
 end
 
 -- wrap(stream [, options]): TLS over a stream, which is gone then; as a client, or
@@ -113,9 +114,11 @@ function tls.connect(host, port, options)
   local connecting = {}
   for name, value in pairs(own.connect or {}) do connecting[name] = value end
   connecting.timeout = left() or connecting.timeout
+  local held <close> = new_guard()
   local connection
   connection, message, code = misuse.call("connect", nil, net.connect, host, port, connecting)
   if not connection then return nil, message, code end
+  held.stream = connection              -- which is empty once TLS has it
   own.host = own.host or host
   own.session = own.session or ("%s:%s"):format(host, port)
   return wrap(connection, context, own, left)
