@@ -150,10 +150,7 @@ static void on_ready(fern_io *io, int event, fern_list *waiters, fern_watcher *w
         return;
     fern_thread *thread = fern_wake_first(waiters, 0);
     if (!thread) {
-        fern_watcher *other = event == FERN_READ ? io->writing : io->reading;
         fern_watcher_stop(watcher);
-        if (other && fern_watcher_started(other))
-            fern_watcher_renew(other);
         return;
     }
     io->woken |= (uint8_t)event;

@@ -29,9 +29,19 @@
 #include <libev/ev.h>
 #endif
 
+/* A descriptor's. */
+struct number {
+    fern_watcher *first;        /* of those that are started */
+    int next;                   /* while it is changed: the next such number, or -1 */
+    bool changed;               /* since libev has heard of its watchers */
+};
+
 struct fern_loop {
     struct ev_loop *ev;
-    int own;                    /* libev's descriptor, if that is known, or -1 */
+    struct number *numbers;
+    size_t size;                /* of numbers: all that have had a watcher are below */
+    int changed;                /* the first of these, or -1 */
+    int own;                    /* libev's own descriptor, if that is known, or -1 */
     bool host;
     bool fed, busy, kept;
     double armed;               /* what `timer` is set to; own loop only */
@@ -40,8 +50,6 @@ struct fern_loop {
     ev_idle idle;               /* keeps the host from waiting */
     ev_check round;             /* once in each of its rounds, whatever else is ready */
     ev_prepare turn;            /* never started, only fed */
-    ev_prepare look;            /* runs while there are fresh ones */
-    fern_watcher *fresh;        /* started, and the system not asked yet */
     void (*woken)(void *arg);
     void *arg;
 };
@@ -49,9 +57,10 @@ struct fern_loop {
 struct fern_watcher {
     ev_io io;
     fern_loop *loop;
+    fern_watcher *previous, *next;      /* of this number, while it is started */
+    bool started;
     void (*ready)(int events, void *arg);
     void *arg;
-    fern_watcher *next, **link; /* among the fresh ones, or NULL */
 };
 
 /* ---- memory ---- */
@@ -134,12 +143,97 @@ static struct ev_loop *new_loop_at(int *own)
     if (lowest >= 0)
         close(lowest);
     struct ev_loop *ev = new_loop();
+    *own = -1;
 #ifdef __linux__
     struct epoll_event event;
     if (ev && lowest >= 0 && epoll_wait(lowest, &event, 1, 0) == 0)
         *own = lowest;
 #endif
     return ev;
+}
+
+/* ---- descriptors that are none ---- */
+
+/* libev ends the process for a watcher whose descriptor was closed before it got round
+   to it. So of those that have changed we look first, and give up what is closed. */
+
+static bool make_room(fern_loop *loop, int fd)
+{
+    size_t size = loop->size ? loop->size : 64;
+    if (fd < 0)
+        return false;
+    while (size <= (size_t)fd)
+        size *= 2;
+    if (size == loop->size)
+        return true;
+    struct number *numbers = realloc(loop->numbers, size * sizeof *numbers);
+    if (!numbers)
+        return false;
+    memset(numbers + loop->size, 0, (size - loop->size) * sizeof *numbers);
+    loop->numbers = numbers;
+    loop->size = size;
+    return true;
+}
+
+static void note_change(fern_loop *loop, int fd)
+{
+    struct number *number = &loop->numbers[fd];
+    if (number->changed)
+        return;
+    number->changed = true;
+    number->next = loop->changed;
+    loop->changed = fd;
+}
+
+static void enlist(fern_watcher *watcher)
+{
+    struct number *number = &watcher->loop->numbers[watcher->io.fd];
+    if (watcher->started)
+        return;
+    watcher->started = true;
+    watcher->previous = NULL;
+    watcher->next = number->first;
+    if (watcher->next)
+        watcher->next->previous = watcher;
+    number->first = watcher;
+    note_change(watcher->loop, watcher->io.fd);
+}
+
+static void delist(fern_watcher *watcher)
+{
+    struct number *number = &watcher->loop->numbers[watcher->io.fd];
+    if (!watcher->started)
+        return;
+    watcher->started = false;
+    if (watcher->previous)
+        watcher->previous->next = watcher->next;
+    else
+        number->first = watcher->next;
+    if (watcher->next)
+        watcher->next->previous = watcher->previous;
+    note_change(watcher->loop, watcher->io.fd);
+}
+
+/* As libev does it with others that the system refuses. */
+static void refuse(fern_watcher *watcher)
+{
+    delist(watcher);
+    ev_io_stop(watcher->loop->ev, &watcher->io);
+    ev_feed_event(watcher->loop->ev, &watcher->io, EV_ERROR);
+}
+
+static void check_changed(fern_loop *loop)
+{
+    while (loop->changed >= 0) {
+        int fd = loop->changed;
+        struct number *number = &loop->numbers[fd];
+        loop->changed = number->next;
+        number->changed = false;
+        if (!number->first || (fd != loop->own && fcntl(fd, F_GETFD) >= 0))
+            continue;
+        while (number->first)
+            refuse(number->first);
+    }
 }
 
 /* ---- callbacks ---- */
@@ -181,6 +275,7 @@ static void on_turn(struct ev_loop *ev, ev_prepare *turn, int events)
     (void)ev;
     loop->fed = false;
     loop->woken(loop->arg);
+    check_changed(loop);
 }
 
 static void on_io(struct ev_loop *ev, ev_io *io, int events)
@@ -188,56 +283,9 @@ static void on_io(struct ev_loop *ev, ev_io *io, int events)
     fern_watcher *watcher = (fern_watcher *)(void *)io;
     (void)ev;
     int ours = (events & EV_READ ? FERN_READ : 0) | (events & EV_WRITE ? FERN_WRITE : 0);
-    /* On an error libev has given the descriptor up. */
+    if (events & EV_ERROR)
+        delist(watcher);        /* libev has given the descriptor up */
     watcher->ready(events & EV_ERROR ? 0 : ours, watcher->arg);
-}
-
-/* ---- what was started ---- */
-
-static void unlink_fresh(fern_watcher *watcher)
-{
-    if (!watcher->link)
-        return;
-    *watcher->link = watcher->next;
-    if (watcher->next)
-        watcher->next->link = watcher->link;
-    watcher->link = NULL;
-}
-
-static void link_fresh(fern_watcher *watcher)
-{
-    fern_loop *loop = watcher->loop;
-    watcher->next = loop->fresh;
-    watcher->link = &loop->fresh;
-    if (watcher->next)
-        watcher->next->link = &watcher->next;
-    loop->fresh = watcher;
-}
-
-static void look_no_more(fern_loop *loop)
-{
-    if (!ev_is_active(&loop->look))
-        return;
-    ev_ref(loop->ev);
-    ev_prepare_stop(loop->ev, &loop->look);
-}
-
-/* The last thing before libev tells the system of them: of a descriptor that somebody
-   has closed meanwhile, and of its own, it would abort the process. */
-static void on_look(struct ev_loop *ev, ev_prepare *look, int events)
-{
-    fern_loop *loop = look->data;
-    (void)events;
-    while (loop->fresh) {
-        fern_watcher *watcher = loop->fresh;
-        unlink_fresh(watcher);
-        if (watcher->io.fd != loop->own && fcntl(watcher->io.fd, F_GETFD) >= 0)
-            continue;
-        ev_io_stop(ev, &watcher->io);
-        watcher->ready(0, watcher->arg);
-        ev_async_send(ev, &loop->async);        /* whoever was woken is not to wait */
-    }
-    look_no_more(loop);
 }
 
 /* ---- the loop ---- */
@@ -282,6 +330,7 @@ int fern_loop_open(void *host, void (*woken)(void *arg), void *arg, fern_loop **
     if (rc < 0)
         goto destroy_ev;
     loop->armed = FERN_NEVER;
+    loop->changed = -1;
     loop->woken = woken;
     loop->arg = arg;
     ev_timer_init(&loop->timer, on_timer, 0, 0);
@@ -289,13 +338,10 @@ int fern_loop_open(void *host, void (*woken)(void *arg), void *arg, fern_loop **
     ev_idle_init(&loop->idle, on_idle);
     ev_check_init(&loop->round, on_round);
     ev_prepare_init(&loop->turn, on_turn);
-    ev_prepare_init(&loop->look, on_look);
-    ev_set_priority(&loop->look, EV_MINPRI);
     ev_set_priority(&loop->timer, 0);
     ev_set_priority(&loop->turn, EV_MINPRI);
     ev_set_priority(&loop->idle, EV_MINPRI);
     loop->timer.data = loop->async.data = loop->round.data = loop->turn.data = loop;
-    loop->look.data = loop;
     ev_async_start(loop->ev, &loop->async);
     if (loop->host) {
         ev_unref(loop->ev);     /* ours alone shall not keep the host running */
@@ -321,12 +367,12 @@ void fern_loop_close(fern_loop *loop)
         fern_loop_keep(loop, false);
         ev_ref(loop->ev);
     }
-    look_no_more(loop);
     ev_timer_stop(loop->ev, &loop->timer);
     ev_async_stop(loop->ev, &loop->async);
     ev_clear_pending(loop->ev, &loop->turn);
     if (!loop->host)
         ev_loop_destroy(loop->ev);
+    free(loop->numbers);
     free(loop);
 }
 
@@ -346,6 +392,7 @@ static void arm(fern_loop *loop, double now, double until)
 
 void fern_loop_poll(fern_loop *loop, double now, double until)
 {
+    check_changed(loop);
     if (until > now) {
         arm(loop, now, until);
         ev_run(loop->ev, EVRUN_ONCE);
@@ -362,9 +409,11 @@ void fern_loop_wake(fern_loop *loop)
 int fern_loop_forked(fern_loop *loop)
 {
     int rc = check_descriptors();
-    if (rc == 0)
-        ev_loop_fork(loop->ev);
-    return rc;
+    if (rc < 0)
+        return rc;
+    loop->own = -1;             /* until who knows when it is closed, and another made */
+    ev_loop_fork(loop->ev);
+    return 0;
 }
 
 void fern_loop_feed(fern_loop *loop)
@@ -411,12 +460,14 @@ fern_watcher *fern_watcher_new(fern_loop *loop, int fd, int events,
                                void (*ready)(int events, void *arg), void *arg)
 {
     fern_watcher *watcher = loop->host || restock() ? malloc(sizeof *watcher) : NULL;
-    if (!watcher)
+    if (!watcher || !make_room(loop, fd)) {
+        free(watcher);
         return NULL;
+    }
+    watcher->started = false;
     watcher->loop = loop;
     watcher->ready = ready;
     watcher->arg = arg;
-    watcher->link = NULL;
     int ev = (events & FERN_READ ? EV_READ : 0) | (events & FERN_WRITE ? EV_WRITE : 0);
     ev_io_init(&watcher->io, on_io, fd, ev);
     ev_set_priority(&watcher->io, 1);
@@ -433,24 +484,13 @@ void fern_watcher_free(fern_watcher *watcher)
 
 void fern_watcher_start(fern_watcher *watcher)
 {
+    enlist(watcher);
     ev_io_start(watcher->loop->ev, &watcher->io);
-    fern_watcher_renew(watcher);
-}
-
-void fern_watcher_renew(fern_watcher *watcher)
-{
-    fern_loop *loop = watcher->loop;
-    if (!watcher->link)
-        link_fresh(watcher);
-    if (ev_is_active(&loop->look))
-        return;
-    ev_prepare_start(loop->ev, &loop->look);
-    ev_unref(loop->ev);         /* it keeps nobody running */
 }
 
 void fern_watcher_stop(fern_watcher *watcher)
 {
-    unlink_fresh(watcher);
+    delist(watcher);
     ev_io_stop(watcher->loop->ev, &watcher->io);
 }
 

@@ -47,8 +47,6 @@ fern_watcher *fern_watcher_new(fern_loop *loop, int fd, int events,
 void fern_watcher_free(fern_watcher *watcher);
 void fern_watcher_start(fern_watcher *watcher);
 void fern_watcher_stop(fern_watcher *watcher);
-void fern_watcher_renew(fern_watcher *watcher);     /* it is started, and another of its
-                                                       descriptor has been stopped */
 void fern_watcher_set(fern_watcher *watcher, int events);   /* stops it */
 bool fern_watcher_started(const fern_watcher *watcher);
 

@@ -496,6 +496,19 @@ describe("a descriptor", function()
     unix.close(writer)
   end)
 
+  it("that is closed under two, in either direction, neither", function()
+    local socket = require "fern.socket"
+    local one, writer = unix.pipe()
+    local reading = fern.spawn(fern.trampoline, one, "r", 60)
+    local writing = fern.spawn(socket.select, nil, { { getfd = function() return one end } }, 60)
+    fern.sleep(0.001)
+    unix.close(one)
+    writing:kill()
+    writing:join()
+    assert.are.same({ nil, "bad file descriptor", "EBADF" }, { reading:wait() })
+    unix.close(writer)
+  end)
+
   it("of the hub's own is nobody's to wait for", function()
     local output, code = script.run_text("", [[
       local fern = require "fern"
