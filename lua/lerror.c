@@ -101,8 +101,26 @@ static int is_timeout(lua_State *L)
 
 /* ---- parking ---- */
 
+static __thread const char *unparked;   /* where nobody may park; or NULL */
+
+int lfern_pcall_unparked(lua_State *L, int args, int results, const char *where)
+{
+    const char *outer = unparked;
+    unparked = where;
+    int status = lua_pcall(L, args, results, 0);
+    unparked = outer;
+    return status;
+}
+
+bool lfern_may_park(lua_State *L)
+{
+    return !unparked && lua_gc(L, LUA_GCCOUNT) >= 0;
+}
+
 void lfern_enter(lua_State *L)
 {
+    if (unparked)
+        luaL_error(L, "cannot park in %s", unparked);
     if (lua_gc(L, LUA_GCCOUNT) < 0) {
         lfern *fern = lfern_of(L);
         if (!fern->closing) {

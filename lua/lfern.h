@@ -76,6 +76,13 @@ LFERN_PRIVATE void lfern_unanchor(lua_State *L, lfern *fern, int slot);
    current thread is. */
 FERN_API void lfern_enter(lua_State *L);
 
+/* As lua_pcall without a handler, for a function that is called in the middle of what must
+   not be left: there, `where`, whatever would park raises. */
+FERN_API int lfern_pcall_unparked(lua_State *L, int args, int results, const char *where);
+
+/* False there, and in a finalizer, where lfern_enter raises. */
+LFERN_PRIVATE bool lfern_may_park(lua_State *L);
+
 /* After a wait, which others may have used to make things: see
    lend_after_wait. */
 FERN_API void lfern_left(lua_State *L, lfern *fern);

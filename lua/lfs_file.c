@@ -86,7 +86,7 @@ static int file_close(lua_State *L)
     lstream *self = check_file(L);
     double deadline = lfern_deadline(L, 2);
     int rc = 0;
-    if (self->stream && lua_gc(L, LUA_GCCOUNT) >= 0) {
+    if (self->stream && lfern_may_park(L)) {
         lfern_enter(L);
         fern_stream *stream = lstream_release(self);
         if (stream)

@@ -88,7 +88,7 @@ static int fern_sleep_(lua_State *L)
         return sleep_a_while(L);
     int rc = fern_yield_shallow(L, __builtin_frame_address(0));
     if (rc == -EAGAIN) {
-        if (lua_gc(L, LUA_GCCOUNT) < 0)
+        if (!lfern_may_park(L))
             lfern_enter(L);
         rc = fern_yield_at(L);
     }
