@@ -276,11 +276,14 @@ static void tls_release(void *object)
     if (--self->refs > 0)
         return;
     SSL_free(self->ssl);
+    fern_tls_context_unref(self->serving);
     fern_tls_context_unref(self->context);
     fern_tls_buffer_free(&self->out);
     fern_tls_buffer_free(&self->going);
     free(self->host);
     free(self->asked);
+    free(self->offered);
+    free(self->flaws);
     free(self->session);
     free(self->error);
     free(self);

@@ -21,6 +21,8 @@ struct fern_tls_context {
     bool verifies;
     double handshake_timeout;
     fern_tls_choose_fn *choose;
+    fern_tls_agree_fn *agree;
+    fern_tls_psk_fn *psk;
     void *arg;
     void (*drop)(void *arg);
     fern_tls_names *names;      /* other contexts, by name */
@@ -34,18 +36,24 @@ typedef struct fern_tls_buffer {
     size_t start, end, size;    /* [start, end) is to be sent */
 } fern_tls_buffer;
 
+typedef struct fern_tls_found {
+    int error, depth;
+} fern_tls_found;
+
 typedef struct fern_tls {
     unsigned refs;              /* the stream, and handshakes */
     fern_stream *lower;         /* NULL once closed */
     SSL *ssl;
     fern_tls_context *context;
+    fern_tls_context *serving;  /* by the client's name, instead of it; or NULL */
     fern_bytes in;              /* what `lower` shows, while OpenSSL is called */
     size_t used;                /* of it, or of what it will show next */
     fern_tls_buffer out;        /* OpenSSL writes here; */
     fern_tls_buffer going;      /*   one thread sends from here */
     fern_semaphore shaking, receiving, sending;     /* one thread each */
     bool shaken;
-    bool chosen, refused;       /* which context serves this client; none does */
+    bool chosen;                /* which context serves this client, and what it speaks */
+    int refused;                /* by none: the alert that says so; or 0 */
     bool ended;                 /* the peer has said good-bye */
     bool left;                  /* we have */
     bool truncated;
@@ -53,8 +61,14 @@ typedef struct fern_tls {
     int want;
     int failure;                /* told again from now on */
     double until;               /* of the handshake */
+    fern_tls_found *flaws;      /* what is wrong with the peer's chain, if that is no matter */
+    size_t flaw_count;
     char *host;                 /* for words; NULL: none */
     char *asked;                /* the name that a client has asked for, or NULL */
+    unsigned char *offered;     /* the protocols that it offers, as on the wire, or NULL */
+    size_t offered_size;
+    bool agreed;                /* there is an answer: */
+    fern_bytes spoken;          /*   a part of these, or nothing */
     char *session;              /* the key of its sessions; NULL: none are kept */
     char *error;
 } fern_tls;
@@ -109,6 +123,25 @@ int fern_tls_on_hello(SSL *ssl, int *alert, void *arg);
 int fern_tls_choose(fern_tls *self, double deadline);
 void fern_tls_names_free(fern_tls_names *names);
 
+/* ---- protocols (tls_alpn.c) ---- */
+
+/* Any OS thread. 1, or 0 with an error in OpenSSL's queue. */
+int fern_tls_set_protocols(SSL_CTX *ctx, const fern_tls_options *options);
+
+/* Keep what a client offers. 0 or -ENOMEM. */
+int fern_tls_read_offer(fern_tls *self, const unsigned char *data, size_t size);
+
+/* Parks, perhaps. Let `context` say what is spoken, if it has a function for that. */
+int fern_tls_agree(fern_tls *self, const fern_tls_context *context, double deadline);
+
+/* ---- keys known beforehand (tls_psk.c) ---- */
+
+/* Any OS thread. 1, or 0 with an error in OpenSSL's queue. */
+int fern_tls_set_psk(SSL_CTX *ctx, const fern_tls_options *options);
+
+/* A server's context has changed. */
+void fern_tls_change_psk(fern_tls *self);
+
 /* ---- sessions of clients (tls_session.c) ---- */
 
 int fern_tls_on_session(SSL *ssl, SSL_SESSION *session);
@@ -120,6 +153,9 @@ void fern_tls_forget_sessions(fern_tls_context *context);
 /* Any OS thread. 0 and *out, or an error, words, and which key is locked (0: none is). */
 int fern_tls_build(const fern_tls_options *options, SSL_CTX **out, char *words, size_t size,
                    size_t *locked);
+
+/* "192.0.2.1"; false: it is no address. */
+bool fern_tls_address_text(const ASN1_STRING *address, char *text, size_t size);
 
 /* The one of the stream, which is of TLS. */
 fern_tls *fern_tls_of(const fern_stream *stream);

@@ -47,7 +47,7 @@ void fern_tls_certificate_unref(fern_tls_certificate *certificate)
 fern_tls_certificate *fern_tls_certificate_read(const char *pem, size_t size)
 {
     BIO *bio = size <= INT32_MAX ? BIO_new_mem_buf(pem, (int)size) : NULL;
-    X509 *certificate = bio ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
+    X509 *certificate = bio ? PEM_read_bio_X509(bio, NULL, NULL, (void *)"") : NULL;  /* no password */
     BIO_free(bio);
     ERR_clear_error();
     return certificate;
@@ -132,14 +132,18 @@ char *fern_tls_certificate_digest(const fern_tls_certificate *certificate, const
 
 /* ---- names ---- */
 
+bool fern_tls_address_text(const ASN1_STRING *address, char *text, size_t size)
+{
+    int length = ASN1_STRING_length(address), family = length == 4 ? AF_INET : AF_INET6;
+    return (length == 4 || length == 16) &&
+           inet_ntop(family, ASN1_STRING_get0_data(address), text, (socklen_t)size);
+}
+
 /* "IP:" and the address in numbers; others are no address. */
 static char *address_text(const ASN1_OCTET_STRING *address)
 {
     char number[INET6_ADDRSTRLEN], text[INET6_ADDRSTRLEN + 3];
-    int size = ASN1_STRING_length(address);
-    int family = size == 4 ? AF_INET : AF_INET6;
-    if ((size != 4 && size != 16) ||
-        !inet_ntop(family, ASN1_STRING_get0_data(address), number, sizeof number))
+    if (!fern_tls_address_text(address, number, sizeof number))
         return strdup("IP:");
     snprintf(text, sizeof text, "IP:%s", number);
     return strdup(text);

@@ -27,13 +27,14 @@ typedef struct job {
 } job;
 
 /* The members that are texts. */
-enum { TEXTS = 9 };
+enum { TEXTS = 12 };
 
 static void list_texts(fern_tls_options *options, const char **texts[TEXTS])
 {
     const char **list[TEXTS] = {
         &options->ca, &options->ca_path, &options->certificate, &options->key, &options->password,
         &options->ciphers, &options->ciphersuites, &options->curves, &options->dh,
+        &options->crl, &options->purpose, &options->psk_hint,
     };
     memcpy(texts, list, sizeof list);
 }
@@ -176,6 +177,8 @@ static void take_over(fern_tls_context *self, const fern_tls_options *options, S
 {
     SSL_CTX_free(self->ctx);
     self->ctx = ctx;
+    self->agree = options->agree;
+    self->psk = options->psk;
     self->verifies = SSL_CTX_get_verify_mode(ctx) != SSL_VERIFY_NONE;
     self->session_max = options->sessions ? options->sessions : SESSIONS;
     self->handshake_timeout = options->handshake_timeout;
@@ -183,9 +186,13 @@ static void take_over(fern_tls_context *self, const fern_tls_options *options, S
         self->handshake_timeout = self->server ? SERVER_SECONDS : FERN_NEVER;
 }
 
-/* Sessions of others, and from before a reload, are not for this context. */
+/* Sessions of others, and from before a reload, are not for this context. A client keeps
+   its own, and gives each connection one of them; OpenSSL would take a key that is known
+   beforehand for one of another context. */
 static int set_id(fern_tls_context *self, SSL_CTX *ctx)
 {
+    if (!self->server)
+        return 0;
     int ok = RAND_bytes(self->id, sizeof self->id) == 1 &&
              SSL_CTX_set_session_id_context(ctx, self->id, sizeof self->id);
     ERR_clear_error();

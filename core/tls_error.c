@@ -60,7 +60,10 @@ int fern_tls_fail(fern_tls *self)
     bool refused = ERR_GET_REASON(ERR_peek_last_error()) == SSL_R_CERTIFICATE_VERIFY_FAILED;
     int rc = fern_tls_explain(reason, sizeof reason);
     if (self->refused) {
-        snprintf(words, sizeof words, "no server of the name '%s'", self->asked ? self->asked : "");
+        if (self->refused == SSL_AD_UNRECOGNIZED_NAME)
+            snprintf(words, sizeof words, "no server of the name '%s'", self->asked ? self->asked : "");
+        else
+            snprintf(words, sizeof words, "none of the client's protocols is spoken");
         return fern_tls_fail_with(self, rc, words);
     }
     long result = refused ? verdict(self) : X509_V_OK;

@@ -104,36 +104,44 @@ static int read_name(fern_tls *self, const unsigned char *data, size_t size)
 int fern_tls_on_hello(SSL *ssl, int *alert, void *arg)
 {
     fern_tls *self = SSL_get_app_data(ssl);
+    const fern_tls_context *context = self->context;
     const unsigned char *data;
     size_t size;
+    int rc = 0;
     (void)arg;
-    *alert = SSL_AD_UNRECOGNIZED_NAME;
+    *alert = self->refused;
     if (self->refused)
         return SSL_CLIENT_HELLO_ERROR;
-    if (self->chosen || (!self->context->choose && !self->context->names))
+    if (self->chosen || (!context->choose && !context->names && !context->agree))
         return SSL_CLIENT_HELLO_SUCCESS;
-    if (SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_server_name, &data, &size) &&
-        read_name(self, data, size) < 0) {
-        self->starved = true;
-        *alert = SSL_AD_INTERNAL_ERROR;
-        return SSL_CLIENT_HELLO_ERROR;
-    }
-    return SSL_CLIENT_HELLO_RETRY;
+    if (SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_server_name, &data, &size))
+        rc = read_name(self, data, size);
+    if (rc == 0 && SSL_client_hello_get0_ext(
+                       ssl, TLSEXT_TYPE_application_layer_protocol_negotiation, &data, &size))
+        rc = fern_tls_read_offer(self, data, size);
+    if (rc == 0)
+        return SSL_CLIENT_HELLO_RETRY;
+    self->starved = true;
+    *alert = SSL_AD_INTERNAL_ERROR;
+    return SSL_CLIENT_HELLO_ERROR;
 }
 
 /* ---- the choice ---- */
 
 /* OpenSSL takes the certificate from it, but leaves what was copied already. */
-static int serve_with(fern_tls *self, const fern_tls_context *other)
+static int serve_with(fern_tls *self, fern_tls_context *other)
 {
     SSL_CTX *ctx = other->ctx;
     if (!SSL_set_SSL_CTX(self->ssl, ctx))
         return -ENOMEM;
-    SSL_set_verify(self->ssl, SSL_CTX_get_verify_mode(ctx), NULL);
+    SSL_set_verify(self->ssl, SSL_CTX_get_verify_mode(ctx), SSL_CTX_get_verify_callback(ctx));
     SSL_set_verify_depth(self->ssl, SSL_CTX_get_verify_depth(ctx));
     SSL_set_min_proto_version(self->ssl, (int)SSL_CTX_get_min_proto_version(ctx));
     SSL_set_max_proto_version(self->ssl, (int)SSL_CTX_get_max_proto_version(ctx));
     SSL_set_options(self->ssl, SSL_CTX_get_options(ctx));
+    fern_tls_context_unref(self->serving);
+    self->serving = fern_tls_context_ref(other);
+    fern_tls_change_psk(self);
     return 0;
 }
 
@@ -155,10 +163,14 @@ static int ask(fern_tls *self, double deadline, fern_tls_context **out)
 int fern_tls_choose(fern_tls *self, double deadline)
 {
     fern_tls_context *other;
-    int rc = ask(self, deadline, &other);
+    int rc = ask(self, deadline, &other), alert = SSL_AD_UNRECOGNIZED_NAME;
+    if (rc == 0) {
+        alert = SSL_AD_NO_APPLICATION_PROTOCOL;
+        rc = fern_tls_agree(self, other ? other : self->context, deadline);
+    }
     if (!self->lower)
         rc = rc < 0 ? rc : -EBADF;
-    self->refused = rc == FERN_ETLS;
+    self->refused = rc == FERN_ETLS ? alert : 0;
     if (rc == 0 && other)
         rc = serve_with(self, other);
     if (rc == 0 || self->refused)

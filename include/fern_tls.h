@@ -37,6 +37,13 @@ typedef enum fern_tls_verify {
     FERN_TLS_VERIFY_REQUIRE,    /* a server: of every client */
 } fern_tls_verify;
 
+typedef enum fern_tls_revoked {
+    FERN_TLS_REVOKED_DEFAULT,   /* CHAIN if there is `crl`, else NONE */
+    FERN_TLS_REVOKED_NONE,
+    FERN_TLS_REVOKED_LEAF,      /* of the peer's certificate its issuer's list must be there, */
+    FERN_TLS_REVOKED_CHAIN,     /*   of all that it is signed by as well */
+} fern_tls_revoked;
+
 enum {
     FERN_TLS_1_0 = 0x301,
     FERN_TLS_1_1 = 0x302,
@@ -58,6 +65,26 @@ typedef struct fern_tls_identity {
     const char *password;       /* of the key; NULL: it has none */
 } fern_tls_identity;
 
+/* Parks, perhaps. Which of the `count` protocols that a client offers is to be spoken?
+   0 with its number in *chosen, counted from 0; `count`: none, as by a server that knows
+   nothing of ALPN; or an error, which ends the handshake; FERN_ETLS: it is refused. */
+typedef int fern_tls_agree_fn(void *arg, const fern_bytes *offered, size_t count,
+                              double deadline, size_t *chosen);
+
+/* What a key that both ends know beforehand is asked of. */
+typedef struct fern_tls_psk {
+    const char *name;           /* a server: who the client says it is; a client: what the
+                                   server hints at, or NULL */
+    char *identity;             /* a client: who it is goes here, and a zero; a server: NULL */
+    size_t identity_size;       /* with the zero */
+    unsigned char *key;         /* and the key here */
+    size_t key_size;
+} fern_tls_psk;
+
+/* Returns the key's length, or 0: there is none. Called from inside of OpenSSL: it must
+   not park, touch any TLS stream, or leave by a longjmp. */
+typedef size_t fern_tls_psk_fn(void *arg, const fern_tls_psk *psk);
+
 typedef struct fern_tls_options {
     bool server;
     fern_tls_verify verify;
@@ -65,6 +92,13 @@ typedef struct fern_tls_options {
     const char *ca;             /* certificates to trust */
     const char *ca_path;        /* a folder of them, hashed by OpenSSL's rehash; with
                                    neither of the two: the system's */
+    const char *crl;            /* lists of revoked certificates, besides those in the two */
+    fern_tls_revoked revoked;
+    const char *purpose;        /* what the peer's certificate has to be good for: "sslclient",
+                                   "sslserver", "any"; NULL: for what the peer is */
+    bool dane;                  /* a client: its streams may have records, see fern_tls_dane; */
+    bool dane_any_host;         /*   whom such a record names itself may be any host */
+    bool lenient;               /* who is verified is not refused, see fern_tls_flaw */
     const char *certificate;    /* of the first identity; NULL: there is none */
     const char *key;
     const char *password;
@@ -79,12 +113,15 @@ typedef struct fern_tls_options {
     int max_version;            /* 0: the newest there is */
     uint64_t options;           /* SSL_OP_..., or'ed to ours */
     const char *const *alpn;    /* protocols, the best first, then NULL; or NULL */
+    fern_tls_agree_fn *agree;   /* a server: instead of these; NULL: they count */
     double handshake_timeout;   /* seconds from the wrap on; 0: a server 10, a client
                                    has no more than its calls' deadlines */
     size_t sessions;            /* of so many hosts a client keeps one; 0: 128 */
     bool no_sessions;           /* no session is ever resumed */
     fern_tls_choose_fn *choose; /* NULL: see fern_tls_context_add */
-    void *arg;                  /* of choose; */
+    fern_tls_psk_fn *psk;       /* keys instead of certificates; NULL: there are none */
+    const char *psk_hint;       /* a server's, up to TLS 1.2; or NULL */
+    void *arg;                  /* of choose, agree and psk; */
     void (*drop)(void *arg);    /*   called once when it is needed no more, or NULL */
     char *error;                /* FERN_TLS_ERROR_SIZE bytes for the words, or NULL */
     size_t *locked;             /* NULL, or where a number goes with FERN_ETLS: of the key
@@ -124,6 +161,11 @@ FERN_API struct ssl_ctx_st *fern_tls_context_native(const fern_tls_context *cont
    has none. */
 FERN_API bool fern_tls_option(const char *name, uint64_t *bits);
 
+/* Number `index` of the names that it knows, and of those for `curves`, some of which come
+   twice; NULL: that were all. */
+FERN_API const char *fern_tls_option_name(size_t index);
+FERN_API const char *fern_tls_curve_name(size_t index);
+
 /* ---- streams --------------------------------------------------------- */
 
 typedef struct fern_tls_peer {
@@ -139,6 +181,20 @@ typedef struct fern_tls_peer {
    and has no host, or one that begins with a dot), FERN_ETLS or -ENOMEM. */
 FERN_API int fern_tls_wrap(fern_stream *lower, fern_tls_context *context,
                            const fern_tls_peer *peer, fern_stream **out);
+
+/* Of a client, before its handshake. Ask for this name. 0, -EINVAL or -ENOMEM. */
+FERN_API int fern_tls_ask_for(fern_stream *stream, const char *name);
+
+/* Of a client, before its handshake, if its context has `dane`: records from the DNS, whose
+   word is trusted, say what the certificate of `host` has to be (RFC 6698). It is asked for,
+   if no other one is, and no session is resumed. 0, FERN_ETLS (not with this context, or a
+   second time) or -ENOMEM. */
+FERN_API int fern_tls_dane(fern_stream *stream, const char *host);
+
+/* Then, one of the records. FERN_ETLS: of no use, and left out. As long as there is none
+   of use, certificates are verified as ever. */
+FERN_API int fern_tls_tlsa(fern_stream *stream, int usage, int selector, int type,
+                           const void *data, size_t size);
 
 /* Parks. Make the handshake, if it has not been made. */
 FERN_API int fern_tls_handshake(fern_stream *stream, double deadline);
@@ -169,6 +225,11 @@ FERN_API bool fern_tls_session_reused(const fern_stream *stream);
 /* What the peer's certificate was found to be: NULL for good, or words, static (with
    VERIFY_NONE the handshake succeeds all the same). */
 FERN_API const char *fern_tls_verify_result(const fern_stream *stream);
+
+/* Number `index` of what a lenient context has found wrong, as words, static, and with
+   which certificate of the chain (0: the peer's own). NULL: that was all; a session that
+   is resumed has none of these any more. */
+FERN_API const char *fern_tls_flaw(const fern_stream *stream, size_t index, int *depth);
 
 /* What the last call that timed out was waiting for: FERN_READ, FERN_WRITE, or 0. */
 FERN_API int fern_tls_want(const fern_stream *stream);
@@ -212,6 +273,41 @@ FERN_API char *fern_tls_certificate_part(const fern_tls_certificate *certificate
 /* Number `index` of the names that it is for, as text, after "DNS:", "IP:", "email:"
    or "URI:". NULL: there is none. */
 FERN_API char *fern_tls_certificate_name(const fern_tls_certificate *certificate, size_t index);
+
+/* All of a name, as bytes, in pieces such as "commonName", or what else
+   the certificate is for. */
+typedef enum fern_tls_name {
+    FERN_TLS_SUBJECT,
+    FERN_TLS_ISSUER,
+    FERN_TLS_ALTERNATIVES,      /* whose kind is "dNSName", "rfc822Name", "iPAddress" (in
+                                   numbers), "uniformResourceIdentifier", or digits */
+} fern_tls_name;
+
+typedef struct fern_tls_piece {
+    char *kind;                 /* in digits: "2.5.4.3" */
+    char *name;                 /* of it: "commonName"; NULL: the kind says all */
+    char *value;                /* NULL: none that could be told */
+    size_t length;
+} fern_tls_piece;
+
+/* To be freed; NULL for want of memory. `utf8`: strings in that; else as they stand. */
+FERN_API fern_tls_piece *fern_tls_certificate_pieces(const fern_tls_certificate *certificate,
+                                                     fern_tls_name which, bool utf8,
+                                                     size_t *count);
+FERN_API void fern_tls_pieces_free(fern_tls_piece *pieces, size_t count);
+
+/* Its public key as PEM, to be freed, or NULL; of which kind ("EC", static) and size. */
+FERN_API char *fern_tls_certificate_public_key(const fern_tls_certificate *certificate,
+                                               const char **kind, int *bits);
+
+/* By what it is signed: "ecdsa-with-SHA256"; static. */
+FERN_API const char *fern_tls_certificate_signature(const fern_tls_certificate *certificate);
+
+/* Has `issuer` issued it, perhaps by way of some of `count` others? NULL; or why not,
+   static. */
+FERN_API const char *fern_tls_certificate_issued(fern_tls_certificate *issuer,
+                                                 fern_tls_certificate *certificate,
+                                                 fern_tls_certificate *const *others, size_t count);
 
 /* Seconds since 1970; (time_t)-1 if it says nonsense. */
 FERN_API time_t fern_tls_certificate_begins(const fern_tls_certificate *certificate);

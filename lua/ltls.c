@@ -81,6 +81,50 @@ static fern_stream *look(lua_State *L)
     return check_stream(L)->stream;
 }
 
+static fern_stream *check_open(lua_State *L)
+{
+    fern_stream *stream = check_stream(L)->stream;
+    if (!stream)
+        luaL_error(L, "the stream is closed");
+    return stream;
+}
+
+/* True, or false if it is refused. */
+static int push_done(lua_State *L, int rc)
+{
+    if (rc == -ENOMEM)
+        lfern_raise(L, rc);
+    lua_pushboolean(L, rc == 0);
+    return 1;
+}
+
+/* ask_for(stream, name), dane(stream, host), tlsa(stream, usage, selector, type, data):
+   before the handshake */
+static int tls_ask_for(lua_State *L)
+{
+    fern_stream *stream = check_open(L);
+    return push_done(L, fern_tls_ask_for(stream, luaL_checkstring(L, 2)));
+}
+
+static int tls_dane(lua_State *L)
+{
+    fern_stream *stream = check_open(L);
+    return push_done(L, fern_tls_dane(stream, luaL_checkstring(L, 2)));
+}
+
+static int tls_tlsa(lua_State *L)
+{
+    fern_stream *stream = check_open(L);
+    int field[3];
+    for (int i = 0; i < 3; i++) {
+        lua_Integer number = luaL_checkinteger(L, i + 2);
+        field[i] = number >= 0 && number <= UINT8_MAX ? (int)number : -1;
+    }
+    size_t size;
+    const char *data = luaL_checklstring(L, 5, &size);
+    return push_done(L, fern_tls_tlsa(stream, field[0], field[1], field[2], data, size));
+}
+
 static int stream_handshake(lua_State *L)
 {
     lstream *self = check_stream(L);
@@ -108,23 +152,20 @@ static int stream_version(lua_State *L)
     return push_told(L, fern_tls_version);
 }
 
+/* name, bits, bits of the algorithm, OpenSSL's words */
 static int stream_cipher(lua_State *L)
 {
-    return push_told(L, fern_tls_cipher);
-}
-
-/* describe(stream): OpenSSL's line about the cipher, its bits, those of the algorithm. */
-static int tls_describe(lua_State *L)
-{
-    char text[256];
-    int bits, algorithm_bits;
+    enum { DETAILS = 256 };
+    char text[DETAILS];
+    int bits, all;
     const fern_stream *stream = look(L);
-    if (!stream || fern_tls_describe(stream, text, sizeof text, &bits, &algorithm_bits) < 0)
-        return 0;
-    lua_pushstring(L, text);
+    lua_pushstring(L, stream ? fern_tls_cipher(stream) : NULL);
+    if (!stream || fern_tls_describe(stream, text, sizeof text, &bits, &all) < 0)
+        return 1;
     lua_pushinteger(L, bits);
-    lua_pushinteger(L, algorithm_bits);
-    return 3;
+    lua_pushinteger(L, all);
+    lua_pushstring(L, text);
+    return 4;
 }
 
 static int stream_sni(lua_State *L)
@@ -176,6 +217,26 @@ static int stream_verified(lua_State *L)
     return 2;
 }
 
+/* What is wrong with the peer's chain, of a lenient context; nil before the handshake. */
+static int stream_flaws(lua_State *L)
+{
+    const fern_stream *stream = look(L);
+    const char *words;
+    int depth;
+    if (!stream || !fern_tls_shaken(stream))
+        return 0;
+    lua_newtable(L);
+    for (size_t i = 0; (words = fern_tls_flaw(stream, i, &depth)) != NULL; i++) {
+        lua_createtable(L, 0, 2);
+        lua_pushstring(L, words);
+        lua_setfield(L, -2, "message");
+        lua_pushinteger(L, depth + 1);
+        lua_setfield(L, -2, "index");
+        lua_rawseti(L, -2, (lua_Integer)i + 1);
+    }
+    return 1;
+}
+
 static int stream_peer_certificate(lua_State *L)
 {
     const fern_stream *stream = look(L);
@@ -186,26 +247,28 @@ static int stream_peer_certificate(lua_State *L)
     return 1;
 }
 
-/* own_certificate(stream, index): as peer_certificate. */
-static int tls_own_certificate(lua_State *L)
-{
-    const fern_stream *stream = look(L);
-    lua_Integer index = luaL_checkinteger(L, 2);
-    bool known = stream && index >= 1 && fern_tls_shaken(stream);
-    ltls_push_certificate(L, known ? fern_tls_own_certificate(stream, (size_t)index - 1) : NULL);
-    return 1;
-}
+enum { FINISHED_MAX = 64 };    /* the longest digest there is */
 
-/* finished(stream, peer): our finished message, or the peer's; nil: there is none. */
-static int tls_finished(lua_State *L)
+/* finished([peer]): the message of ours, or the peer's; nil before the handshake */
+static int stream_finished(lua_State *L)
 {
-    char message[128];
+    char message[FINISHED_MAX];
     const fern_stream *stream = look(L);
-    size_t size =
-        stream ? fern_tls_finished(stream, lua_toboolean(L, 2), message, sizeof message) : 0;
+    size_t size = stream ? fern_tls_finished(stream, lua_toboolean(L, 2), message, sizeof message) : 0;
     if (size == 0 || size > sizeof message)
         return 0;
     lua_pushlstring(L, message, size);
+    return 1;
+}
+
+/* "read" or "write": what the last call that was out of time waited for */
+static int stream_want(lua_State *L)
+{
+    const fern_stream *stream = look(L);
+    int want = stream ? fern_tls_want(stream) : 0;
+    if (!want)
+        return 0;
+    lua_pushstring(L, want == FERN_READ ? "read" : "write");
     return 1;
 }
 
@@ -287,26 +350,54 @@ static int stream_tostring(lua_State *L)
     return 1;
 }
 
+/* ---- what there is ---- */
+
+typedef const char *name_fn(size_t index);
+
+/* A set. */
+static int push_names(lua_State *L, name_fn *name_of)
+{
+    const char *name;
+    lua_newtable(L);
+    for (size_t i = 0; (name = name_of(i)) != NULL; i++) {
+        lua_pushboolean(L, 1);
+        lua_setfield(L, -2, name);
+    }
+    return 1;
+}
+
+static int tls_options(lua_State *L)
+{
+    return push_names(L, fern_tls_option_name);
+}
+
+static int tls_curves(lua_State *L)
+{
+    return push_names(L, fern_tls_curve_name);
+}
+
 /* ---- open ---- */
 
 int luaopen_fern_tls_openssl(lua_State *L)
 {
     static const luaL_Reg functions[] = {
-        { "wrap", tls_wrap }, { "describe", tls_describe }, { "finished", tls_finished },
-        { "own_certificate", tls_own_certificate }, { NULL, NULL },
+        { "wrap", tls_wrap }, { "options", tls_options }, { "curves", tls_curves },
+        { "ask_for", tls_ask_for }, { "dane", tls_dane }, { "tlsa", tls_tlsa }, { NULL, NULL },
     };
     static const luaL_Reg methods[] = {
         { "handshake", stream_handshake }, { "version", stream_version },
         { "cipher", stream_cipher }, { "sni", stream_sni }, { "alpn", stream_alpn },
         { "session_reused", stream_session_reused }, { "truncated", stream_truncated },
-        { "verified", stream_verified }, { "peer_certificate", stream_peer_certificate },
-        { "export", stream_export }, { "fd", stream_fd },
+        { "verified", stream_verified }, { "flaws", stream_flaws }, { "peer_certificate", stream_peer_certificate },
+        { "export", stream_export }, { "finished", stream_finished }, { "want", stream_want },
+        { "fd", stream_fd },
         { "address", stream_address }, { "peer", stream_peer }, { "__tostring", stream_tostring },
         { NULL, NULL },
     };
     luaL_newlib(L, functions);
     ltls_context_open(L);
-    ltls_certificate_open(L);
+    ltls_functions_open(L);
+    ltls_x509_open(L);
     lstream_class(L, LTLS_STREAM, methods);
     luaL_newmetatable(L, "fern.tls.listener");
     lua_setfield(L, -2, "listener");

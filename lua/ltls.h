@@ -10,19 +10,18 @@
 #define LTLS_CONTEXT "fern.tls.context"
 #define LTLS_STREAM "fern.tls.stream"
 
-/* The first uservalue is its sni function, if it has one, the second a table of the
-   options that it was made with. */
+/* Its uservalues: its sni function, if it has one; a table of the options that it was
+   made with; its alpn and psk functions; the contexts that were added. */
+enum { LTLS_SNI = 1, LTLS_OPTIONS, LTLS_ALPN, LTLS_PSK, LTLS_ADDED };
+
 typedef struct ltls_context {
     const void *mark;
     fern_tls_context *core;     /* NULL until it is made */
-    bool chooses;               /* has an sni function */
+    bool chooses;               /* has a function that is found by its address */
 } ltls_context;
 
 /* The context at `arg`, made. */
 LFERN_PRIVATE ltls_context *ltls_context_check(lua_State *L, int arg);
-
-/* The stream on the top needs the context at `index`, as long as it lives. */
-LFERN_PRIVATE void ltls_context_keep(lua_State *L, int index);
 
 /* Is it a table of a context's options, by their names? Else it raises. */
 LFERN_PRIVATE void ltls_options_check(lua_State *L, int arg);
@@ -38,12 +37,24 @@ LFERN_PRIVATE bool ltls_options_ask(lua_State *L, int passwords, size_t number);
 /* Raises: the option is not what was expected. */
 LFERN_PRIVATE _Noreturn void ltls_refuse(lua_State *L, const char *name, const char *expected);
 
+/* ---- functions (ltls_functions.c) ---- */
+
+/* The stream on the top needs those of the context at `index`, as long as it lives. */
+LFERN_PRIVATE void ltls_context_keep(lua_State *L, int index);
+
+/* Push those of the table at 1, for the context at `index`; it has them once they are
+   kept, which pops them. */
+LFERN_PRIVATE void ltls_functions_take(lua_State *L, ltls_context *self, int index,
+                                       fern_tls_options *options);
+LFERN_PRIVATE void ltls_functions_keep(lua_State *L, int index);
+
 /* Push a table of what the certificate, which is unreferenced, says; nil for NULL. */
 LFERN_PRIVATE void ltls_push_certificate(lua_State *L, fern_tls_certificate *certificate);
 
 /* What these files open: they add to the table on the top. */
-LFERN_PRIVATE void ltls_certificate_open(lua_State *L);
 LFERN_PRIVATE void ltls_context_open(lua_State *L);
+LFERN_PRIVATE void ltls_functions_open(lua_State *L);
+LFERN_PRIVATE void ltls_x509_open(lua_State *L);
 
 FERN_API int luaopen_fern_tls_openssl(lua_State *L);
 

@@ -4,7 +4,6 @@
 #include "ltls.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 typedef struct view {
@@ -109,36 +108,4 @@ void ltls_push_certificate(lua_State *L, fern_tls_certificate *certificate)
     fern_tls_certificate_unref(certificate);
     if (status != LUA_OK)
         lua_error(L);
-}
-
-/* certificate(pem): the table of a certificate; nil: that is none. */
-static int certificate_read(lua_State *L)
-{
-    size_t size;
-    const char *pem = luaL_checklstring(L, 1, &size);
-    ltls_push_certificate(L, fern_tls_certificate_read(pem, size));
-    return 1;
-}
-
-/* digest(pem, algorithm): in hex; nil: there is no such algorithm. */
-static int certificate_digest(lua_State *L)
-{
-    size_t size;
-    const char *pem = luaL_checklstring(L, 1, &size), *algorithm = luaL_checkstring(L, 2);
-    fern_tls_certificate *certificate = fern_tls_certificate_read(pem, size);
-    char *text = certificate ? fern_tls_certificate_digest(certificate, algorithm) : NULL, copy[160] = "";
-    if (text)
-        snprintf(copy, sizeof copy, "%s", text);
-    free(text);
-    fern_tls_certificate_unref(certificate);
-    lua_pushstring(L, copy[0] ? copy : NULL);
-    return 1;
-}
-
-void ltls_certificate_open(lua_State *L)
-{
-    lua_pushcfunction(L, certificate_read);
-    lua_setfield(L, -2, "certificate");
-    lua_pushcfunction(L, certificate_digest);
-    lua_setfield(L, -2, "digest");
 }

@@ -1,99 +1,16 @@
 /* SPDX-License-Identifier: MIT
-   ltls_context: contexts of options. One that asks a Lua function which context serves
-   a client finds that function by its own address in a table with weak values:
-   the core may live longer than the Lua state. */
+   ltls_context: contexts of options, and of functions (see ltls_functions.c). */
 #include "ltls.h"
 
 #include <errno.h>
 
 static const char mark = 0;
 
-static const char choosers_key = 0;     /* registry: address -> context, weak values */
-static const char kept_key = 0;         /* registry: stream -> context, weak keys */
-
 ltls_context *ltls_context_check(lua_State *L, int arg)
 {
     ltls_context *self = lfern_object(L, arg, sizeof *self, &mark, LTLS_CONTEXT);
     luaL_argcheck(L, self->core, arg, "a context that was never made");
     return self;
-}
-
-void ltls_context_keep(lua_State *L, int index)
-{
-    const ltls_context *self = ltls_context_check(L, index);
-    if (!self->chooses)
-        return;
-    index = lua_absindex(L, index);
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &kept_key);
-    lua_pushvalue(L, -2);
-    lua_pushvalue(L, index);
-    lua_rawset(L, -3);
-    lua_pop(L, 1);
-}
-
-/* ---- the sni function ---- */
-
-/* Called with the context's address and the name: its answer, or nothing. */
-static int call_chooser(lua_State *L)
-{
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &choosers_key);
-    lua_rawgetp(L, -1, lua_touserdata(L, 1));
-    if (lua_isnil(L, -1))
-        return 0;
-    lua_getiuservalue(L, -1, 1);
-    lua_pushvalue(L, 2);
-    lua_call(L, 1, 1);
-    if (!lua_toboolean(L, -1))
-        return 1;
-    if (!fern_tls_context_server(ltls_context_check(L, -1)->core))
-        return luaL_error(L, "the sni function has returned a client's context");
-    return 1;
-}
-
-/* An error in it is nobody's in particular: it is told to on_error. */
-static int chooser_failed(lua_State *L)
-{
-    int rc = lfern_error_code(L, -1, NULL);
-    if (rc < 0) {
-        lua_pop(L, 1);
-        return rc;
-    }
-    lfern_report(L, lfern_of(L), "in the sni function of a TLS context", NULL);
-    return FERN_ERAISED;
-}
-
-/* In the thread that makes the handshake: its Lua state is the one that parks. */
-static int choose(void *arg, const char *name, double deadline, fern_tls_context **out)
-{
-    lua_State *L = fern_thread_spot(fern_current());
-    (void)deadline;
-    if (!L || !lua_checkstack(L, LUA_MINSTACK))
-        return -ENOMEM;
-    lua_pushcfunction(L, call_chooser);
-    lua_pushlightuserdata(L, arg);
-    lua_pushstring(L, name);
-    int status = lua_pcall(L, 2, 1, 0), rc = 0;
-    if (status != LUA_OK)
-        rc = chooser_failed(L);
-    else if (lua_toboolean(L, -1))
-        *out = fern_tls_context_ref(((ltls_context *)lua_touserdata(L, -1))->core);
-    else if (lua_isboolean(L, -1))
-        rc = FERN_ETLS;
-    if (status == LUA_OK)
-        lua_pop(L, 1);
-    fern_park_at(L);
-    return rc;
-}
-
-static void set_chooser(lua_State *L, ltls_context *self, int index)
-{
-    self->chooses = true;
-    lua_getfield(L, 1, "sni");
-    lua_setiuservalue(L, index, 1);
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &choosers_key);
-    lua_pushvalue(L, index);
-    lua_rawsetp(L, -2, self);
-    lua_pop(L, 1);
 }
 
 /* ---- making ---- */
@@ -133,7 +50,7 @@ static void add_names(lua_State *L, const ltls_context *self)
 }
 
 /* Is there somebody to be? */
-static void check_server(lua_State *L, ltls_context *self, int index, fern_tls_options *options)
+static void check_server(lua_State *L, const fern_tls_options *options)
 {
     int type = lua_getfield(L, 1, "sni");
     if (type != LUA_TNIL && !options->server)
@@ -142,12 +59,10 @@ static void check_server(lua_State *L, ltls_context *self, int index, fern_tls_o
         check_names(L);
     } else if (type != LUA_TNIL) {
         lfern_option_function(L, "sni");
-        set_chooser(L, self, index);
-        options->choose = choose;
-        options->arg = self;
     }
     lua_pop(L, 1);
-    if (options->server && !options->certificate && !options->others && type == LUA_TNIL)
+    bool known = options->certificate || options->others || type != LUA_TNIL;
+    if (options->server && !known && lua_getfield(L, 1, "psk") == LUA_TNIL)
         luaL_error(L, "a server needs the option 'certificate'");
 }
 
@@ -172,7 +87,7 @@ static void push_copy(lua_State *L, int from, int over)
 
 static ltls_context *new_context(lua_State *L)
 {
-    ltls_context *self = lua_newuserdatauv(L, sizeof *self, 2);
+    ltls_context *self = lua_newuserdatauv(L, sizeof *self, LTLS_ADDED);
     *self = (ltls_context){ .mark = &mark };
     luaL_setmetatable(L, LTLS_CONTEXT);
     return self;
@@ -192,11 +107,14 @@ static int make(lua_State *L, ltls_context *self, int index, fern_tls_options op
         lua_settop(L, passwords);
         ltls_options_take(L, &mine, passwords);
         if (!self->core)
-            check_server(L, self, index, &mine);
+            check_server(L, &mine);
+        ltls_functions_take(L, self, index, &mine);
         lfern_enter(L);
         rc = self->core ? fern_tls_context_reload(self->core, &mine, FERN_NEVER)
                         : fern_tls_context_new(&mine, FERN_NEVER, &self->core);
         lfern_left(L, lfern_of(L));
+        if (rc == 0)
+            ltls_functions_keep(L, index);
     } while (rc == FERN_ETLS && ltls_options_ask(L, passwords, locked));
     return rc;
 }
@@ -214,7 +132,7 @@ static int tls_context(lua_State *L)
     ltls_context *self = new_context(L);
     int index = lua_gettop(L);
     push_copy(L, 1, 0);
-    lua_setiuservalue(L, index, 2);
+    lua_setiuservalue(L, index, LTLS_OPTIONS);
     int rc = make(L, self, index, options);
     if (rc < 0)
         return fail(L, rc, words);
@@ -238,16 +156,30 @@ static int context_reload(lua_State *L)
                 luaL_error(L, "bad option '%s' (a reload cannot change it)", fixed[i]);
     }
     lua_settop(L, 2);
-    lua_getiuservalue(L, 1, 2);
+    lua_getiuservalue(L, 1, LTLS_OPTIONS);
     push_copy(L, 3, lua_isnil(L, 2) ? 0 : 2);
     lua_insert(L, 1);           /* where ltls_options_take looks */
     int rc = make(L, self, 2, options);
     if (rc < 0)
         return fail(L, rc, words);
     lua_pushvalue(L, 1);
-    lua_setiuservalue(L, 2, 2);
+    lua_setiuservalue(L, 2, LTLS_OPTIONS);
     lua_pushboolean(L, 1);
     return 1;
+}
+
+/* Its functions are to be found as long as it may be chosen. */
+static void keep_added(lua_State *L)
+{
+    if (lua_getiuservalue(L, 1, LTLS_ADDED) == LUA_TNIL) {
+        lua_pop(L, 1);
+        lua_newtable(L);
+        lua_pushvalue(L, -1);
+        lua_setiuservalue(L, 1, LTLS_ADDED);
+    }
+    lua_pushvalue(L, 2);
+    lua_pushvalue(L, 3);
+    lua_rawset(L, -3);
 }
 
 /* context:add(name, other): clients that ask for the name are served by the other. */
@@ -260,6 +192,8 @@ static int context_add(lua_State *L)
         other = ltls_context_check(L, 3);
     luaL_argcheck(L, !other || fern_tls_context_server(other->core), 3,
                   "a server's context expected");
+    lua_settop(L, 3);
+    keep_added(L);
     int rc = fern_tls_context_add(self->core, name, other ? other->core : NULL);
     if (rc < 0)
         lfern_raise(L, rc);
@@ -291,24 +225,12 @@ static int context_tostring(lua_State *L)
 
 /* ---- open ---- */
 
-static void new_weak_table(lua_State *L, const void *key, const char *mode)
-{
-    lua_newtable(L);
-    lua_createtable(L, 0, 1);
-    lua_pushstring(L, mode);
-    lua_setfield(L, -2, "__mode");
-    lua_setmetatable(L, -2);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, key);
-}
-
 void ltls_context_open(lua_State *L)
 {
     static const luaL_Reg methods[] = {
         { "reload", context_reload }, { "add", context_add }, { "is_server", context_is_server },
         { "__gc", context_gc }, { "__tostring", context_tostring }, { NULL, NULL },
     };
-    new_weak_table(L, &choosers_key, "v");
-    new_weak_table(L, &kept_key, "k");
     if (luaL_newmetatable(L, LTLS_CONTEXT)) {
         luaL_setfuncs(L, methods, 0);
         lua_pushvalue(L, -1);

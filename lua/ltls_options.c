@@ -11,18 +11,21 @@ static const struct text {
 } texts[] = {
     { "cafile", offsetof(fern_tls_options, ca) },
     { "capath", offsetof(fern_tls_options, ca_path) },
+    { "crl", offsetof(fern_tls_options, crl) },
     { "certificate", offsetof(fern_tls_options, certificate) },
     { "key", offsetof(fern_tls_options, key) },
     { "ciphers", offsetof(fern_tls_options, ciphers) },
     { "ciphersuites", offsetof(fern_tls_options, ciphersuites) },
     { "curves", offsetof(fern_tls_options, curves) },
     { "dh", offsetof(fern_tls_options, dh) },
+    { "psk_hint", offsetof(fern_tls_options, psk_hint) },
 };
 
 static const char *const names[] = {
-    "server", "verify", "depth", "cafile", "capath", "certificate", "key", "password",
+    "server", "verify", "lenient", "purpose", "depth", "cafile", "capath", "crl", "crl_check", "dane",
+    "certificate", "key", "password",
     "certificates", "ciphers", "ciphersuites", "curves", "dh", "min_version", "max_version",
-    "options", "alpn", "handshake_timeout", "sessions", "sni", NULL,
+    "options", "alpn", "psk", "psk_hint", "handshake_timeout", "sessions", "sni", NULL,
 };
 
 _Noreturn void ltls_refuse(lua_State *L, const char *name, const char *expected)
@@ -181,15 +184,69 @@ static fern_tls_verify take_verify(lua_State *L, bool server)
     return verify;
 }
 
+static fern_tls_revoked take_revoked(lua_State *L)
+{
+    static const char *const words[] = { "none", "leaf", "chain" };
+    fern_tls_revoked revoked = FERN_TLS_REVOKED_DEFAULT;
+    if (lua_getfield(L, 1, "crl_check") != LUA_TNIL) {
+        const char *text = check_text(L, -1, "crl_check");
+        for (int i = 0; i < 3; i++)
+            if (strcmp(text, words[i]) == 0)
+                revoked = (fern_tls_revoked)(FERN_TLS_REVOKED_NONE + i);
+        if (revoked == FERN_TLS_REVOKED_DEFAULT)
+            ltls_refuse(L, "crl_check", "\"none\", \"leaf\" or \"chain\"");
+    }
+    lua_pop(L, 1);
+    return revoked;
+}
+
+static const char *take_purpose(lua_State *L)
+{
+    const char *purpose = NULL;
+    if (lua_getfield(L, 1, "purpose") != LUA_TNIL) {
+        const char *text = check_text(L, -1, "purpose");
+        purpose = strcmp(text, "client") == 0   ? "sslclient"
+                  : strcmp(text, "server") == 0 ? "sslserver"
+                  : strcmp(text, "any") == 0    ? "any"
+                                                : NULL;
+        if (!purpose)
+            ltls_refuse(L, "purpose", "\"client\", \"server\" or \"any\"");
+    }
+    lua_pop(L, 1);
+    return purpose;
+}
+
+/* true; or "any_host" */
+static void take_dane(lua_State *L, fern_tls_options *options)
+{
+    int type = lua_getfield(L, 1, "dane");
+    options->dane = lua_toboolean(L, -1);
+    options->dane_any_host = type == LUA_TSTRING && strcmp(lua_tostring(L, -1), "any_host") == 0;
+    if (type != LUA_TNIL && type != LUA_TBOOLEAN && !options->dane_any_host)
+        ltls_refuse(L, "dane", "a boolean or \"any_host\"");
+    lua_pop(L, 1);
+}
+
+static bool take_flag(lua_State *L, const char *name)
+{
+    int type = lua_getfield(L, 1, name);
+    bool flag = lua_toboolean(L, -1);
+    if (type != LUA_TNIL && type != LUA_TBOOLEAN)
+        ltls_refuse(L, name, "boolean");
+    lua_pop(L, 1);
+    return flag;
+}
+
 /* The strings are the list's, which is the table's. */
 static void take_protocols(lua_State *L, fern_tls_options *options)
 {
-    if (lua_getfield(L, 1, "alpn") == LUA_TNIL) {
+    int type = lua_getfield(L, 1, "alpn");
+    if (type == LUA_TNIL || type == LUA_TFUNCTION) {
         lua_pop(L, 1);
         return;
     }
-    if (lua_type(L, -1) != LUA_TTABLE)
-        ltls_refuse(L, "alpn", "an array of names");
+    if (type != LUA_TTABLE)
+        ltls_refuse(L, "alpn", "an array of names or a function");
     size_t count = lua_rawlen(L, -1);
     const char **list = lua_newuserdatauv(L, (count + 1) * sizeof *list, 0);
     for (size_t i = 0; i < count; i++) {
@@ -248,6 +305,10 @@ void ltls_options_check(lua_State *L, int arg)
 void ltls_options_take(lua_State *L, fern_tls_options *options, int passwords)
 {
     options->verify = take_verify(L, options->server);
+    options->lenient = take_flag(L, "lenient");
+    options->revoked = take_revoked(L);
+    options->purpose = take_purpose(L);
+    take_dane(L, options);
     size_t depth = take_count(L, "depth", 0), sessions = take_count(L, "sessions", 128);
     options->depth = depth < 1000 ? (int)depth : 1000;
     options->sessions = sessions;

@@ -193,6 +193,11 @@ describe("an object of ssl", function()
     assert.are.same({ { oid = "2.5.4.3", name = "commonName", value = "ours.test" } }, certificate:subject())
     assert.is_true(certificate:validat(os.time()))
     assert.is_truthy(certificate:pem():find("BEGIN CERTIFICATE", 1, true))
+    assert.are.equal(certificate:pem(), peer:getlocalcertificate():pem())
+    assert.are.same({ 1, 1, 0, 0 },
+      { #client:getpeerchain(), #peer:getlocalchain(), #peer:getpeerchain(), #client:getlocalchain() })
+    assert.are.same({ nil, "invalid certificate index" }, { client:getpeercertificate(0) })
+    assert.is_nil(client:getpeercertificate(5))
     assert.are.equal(client:exportkeyingmaterial("x", 16), peer:exportkeyingmaterial("x", 16))
     assert.is_nil(peer:getpeercertificate())
     assert.are.equal(certificate:pem(), peer:getlocalcertificate():pem())
@@ -231,6 +236,74 @@ describe("an object of ssl", function()
     assert.are.equal("known", ask("known.test", false))
   end)
 
+  it("tells all that it knows of its cipher, and the messages that finished its handshake", function()
+    local client, peer = pair { protocol = "tlsv1_2" }
+    assert.are.same({
+      cipher = "ECDHE-ECDSA-AES256-GCM-SHA384", protocol = "TLSv1.2", key = "ECDH", authentication = "ECDSA",
+      encryption = "AESGCM(256)", mac = "AEAD", bits = 256, algbits = 256, export = false,
+    }, client:info())
+    assert.are.equal("ECDSA", peer:info("authentication"))
+    assert.is_nil(client:info("compression"))
+    assert.are.equal(12, #client:getfinished())
+    assert.are.equal(client:getfinished(), peer:getpeerfinished())
+    assert.are.equal(peer:getfinished(), client:getpeerfinished())
+    finish(client, peer)
+    for _, name in ipairs { "info", "getfinished", "getpeercertificate", "getlocalchain", "exportkeyingmaterial" } do
+      assert.are.same({ nil, "closed" }, { client[name](client) })
+    end
+    assert.are.same({ false, "closed" }, { client:getpeerverification() })
+  end)
+
+  it("serves names with contexts of their own, and with strict no others", function()
+    local other = assert(ssl.newcontext(server_cfg { certificate = pem "other.pem", key = pem "other.key" }))
+    local shared = assert(ssl.newcontext(server_cfg()))
+    local function shake(name, names, strict)
+      local client, peer = plain_pair()
+      client, peer = assert(ssl.wrap(client, client_cfg())), assert(ssl.wrap(peer, shared))
+      if name then client:sni(name) end
+      if names then peer:sni(names, strict) end
+      local thread = fern.spawn(peer.dohandshake, peer)
+      local ok, message = client:dohandshake()
+      local subject = ok and client:getpeercertificate():subject()[1].value
+      local _, why = thread:wait(SOON)
+      finish(client, peer)
+      return subject or message, why
+    end
+    local names = { ["other.test"] = other }
+    assert.are.equal("other.test", (shake("other.test", names)))
+    assert.are.equal("ours.test", (shake("nobody.test", names)))
+    assert.are.equal("ours.test", (shake(nil, names, true)))
+    assert.are.equal("ours.test", (shake("other.test")))
+    assert.are.same({ "tlsv1 unrecognized name", "callback failed" }, { shake("nobody.test", names, true) })
+    local client, peer = wrapped_pair()
+    assert.has_error(function() client:sni {} end, "bad argument #1 to 'sni' (string expected, got table)")
+    assert.has_error(function() peer:sni "x" end, "bad argument #1 to 'sni' (table expected, got string)")
+    finish(client, peer)
+  end)
+
+  it("speaks what the server's function says of what the client offers, or its list, or nothing", function()
+    local told
+    local function spoken(alpn)
+      local client, peer = pair({ alpn = { "h1", "h2" } }, { alpn = alpn })
+      local answer = client:getalpn()
+      assert.are.equal(answer, peer:getalpn())
+      finish(client, peer)
+      return answer
+    end
+    local function answer(what)
+      return function(offered)
+        told = offered
+        return what
+      end
+    end
+    assert.are.equal("h2", spoken(answer "h2"))
+    assert.are.same({ "h1", "h2" }, told)
+    assert.are.equal("h2", spoken(answer { "x", "h2", "h1" }))
+    for _, none in ipairs { "x", {}, { "" }, { 5 }, 5, false } do assert.is_nil(spoken(answer(none))) end
+    assert.is_nil(spoken(answer(nil)))
+    assert.is_nil(spoken { "x" })
+  end)
+
   it("refuses a certificate that nobody it trusts has signed, if it is told to verify", function()
     local client, peer = wrapped_pair { cafile = pem "stranger.pem" }
     local other = fern.spawn(peer.dohandshake, peer)
@@ -243,6 +316,80 @@ describe("an object of ssl", function()
     assert.is_false((client:getpeerverification()))
     other:wait(SOON)
     finish(client, peer)
+  end)
+
+  it("goes on with lsec_continue, and tells all that is wrong", function()
+    local client, peer = pair(
+      { verifyext = "lsec_continue", cafile = pem "stranger.pem", certificate = pem "odd.pem", key = pem "odd.key" },
+      { verify = { "peer", "fail_if_no_peer_cert" }, cafile = pem "ca.pem",
+        verifyext = { "lsec_continue", "lsec_ignore_purpose" } })
+    assert.are.same({ false, { [2] = { "self-signed certificate in certificate chain" } } }, { client:getpeerverification() })
+    assert.are.same({ false, { { "self-signed certificate" } } }, { peer:getpeerverification() })
+    finish(client, peer)
+    client, peer = pair { verifyext = "lsec_continue" }
+    assert.are.same({ true }, { client:getpeerverification() })
+    finish(client, peer)
+  end)
+
+  it("looks for lists of revoked certificates when it is told to", function()
+    for _, words in ipairs { "crl_check", "crl_check_chain" } do
+      local client, peer = wrapped_pair { verifyext = words }
+      local other = fern.spawn(peer.dohandshake, peer)
+      assert.are.same({ false, "certificate verify failed" }, { client:dohandshake() })
+      other:wait(SOON)
+      finish(client, peer)
+    end
+    assert.are.same({ nil, "invalid verify option (x)" }, { ssl.newcontext(client_cfg { verifyext = "x" }) })
+  end)
+
+  it("needs no certificates where both ends know a key", function()
+    assert.is_true(ssl.config.capabilities.psk)
+    local function anna(hint, ...)
+      assert.are.same({ 255, 512 }, { ... })
+      assert.are.equal("who?", hint)
+      return "anna", "secret"
+    end
+    local function key(identity, longest)
+      assert.are.equal(512, longest)
+      return identity == "anna" and "secret" or nil
+    end
+    local without = { mode = "server", protocol = "tlsv1_2", ciphers = "PSK", psk = { hint = "who?", callback = key } }
+    local client, peer = plain_pair()
+    client = assert(ssl.wrap(client, client_cfg { psk = anna, ciphers = "PSK", protocol = "tlsv1_2" }))
+    peer = assert(ssl.wrap(peer, without))
+    local other = fern.spawn(peer.dohandshake, peer)
+    assert.is_true(client:dohandshake())
+    assert.is_true(other:wait(SOON))
+    assert.are.equal("PSK", client:info("authentication"))
+    assert.is_nil(client:getpeercertificate())
+    assert.are.same({ true }, { client:getpeerverification() })
+    finish(client, peer)
+  end)
+
+  it("believes the DNS, where it is told to", function()
+    assert.are.same({ no_ee_namechecks = true }, ssl.config.capabilities.dane)
+    local file <close> = assert(io.open(pem "ours.pem"))
+    local digest = ssl.loadcertificate(file:read("a")):digest("sha256")
+    local bytes = digest:gsub("%x%x", function(digits) return string.char(tonumber(digits, 16)) end)
+    local function shake(dane, data, host)
+      local client, peer = plain_pair()
+      client = assert(ssl.wrap(client, { mode = "client", protocol = "any", verify = "peer", dane = dane, capath = "/no/such" }))
+      peer = assert(ssl.wrap(peer, server_cfg()))
+      local told = { client:setdane(host or "localhost"), client:settlsa(3, 0, 1, data), client:settlsa(9, 9, 9, data) }
+      local other = fern.spawn(peer.dohandshake, peer)
+      local ok, message = client:dohandshake()
+      other:wait(SOON)
+      local name = peer:getsniname()
+      finish(client, peer)
+      return told, ok, message, name
+    end
+    local all = { true, true, false }
+    local told, ok, message, name = shake(true, bytes)
+    assert.are.same({ all, true, "localhost" }, { told, ok, name }, message)
+    assert.are.same({ all, false, "certificate verify failed" }, { table.unpack({ shake(true, ("x"):rep(32)) }, 1, 3) })
+    assert.are.same({ all, false, "certificate verify failed" }, { table.unpack({ shake(true, bytes, "else.test") }, 1, 3) })
+    assert.are.same({ all, true }, { table.unpack({ shake({ "no_ee_namechecks" }, bytes, "else.test") }, 1, 2) })
+    assert.are.same({ false, false, false }, (shake(nil, bytes)))
   end)
 
   it("is ended by a close, a kill and a deadline, in its handshake and afterwards", function()
@@ -281,6 +428,70 @@ describe("an object of ssl", function()
   end)
 end)
 
+describe("a certificate", function()
+  local function read(name)
+    local file <close> = assert(io.open(pem(name)))
+    return file:read("a")
+  end
+
+  it("is loaded of a text, or is nil", function()
+    assert.are.equal(read "ours.pem", ssl.loadcertificate(read "ours.pem"):pem())
+    assert.is_nil(ssl.loadcertificate("x"))
+    assert.is_nil(ssl.loadcertificate(read "ours.key"))
+    assert.is_nil(ssl.loadcertificate("-----BEGIN CERTIFICATE-----\nxx\n-----END CERTIFICATE-----\n"))
+    assert.has_error(ssl.loadcertificate)
+  end)
+
+  it("tells what it says as LuaSec does", function()
+    local output, code = script.run_text("", ([[
+      local function show(value)
+        if type(value) ~= "table" then return tostring(value) end
+        local names, parts = {}, {}
+        for name in pairs(value) do names[#names + 1] = name end
+        table.sort(names, function(a, b) return tostring(a) < tostring(b) end)
+        for i, name in ipairs(names) do parts[i] = tostring(name) .. "=" .. show(value[name]) end
+        return "{" .. table.concat(parts, ", ") .. "}"
+      end
+      local file = assert(io.open("%s"))
+      local text, lines = file:read("a"), { {}, {} }
+      for which, ssl in ipairs { require "ssl", (require "fern.ssl") } do
+        local one = assert(ssl.loadcertificate(text))
+        local function tell(name, ...)
+          local parts = table.pack(one[name](one, ...))
+          for i = 1, parts.n do parts[i] = show(parts[i]) end
+          table.insert(lines[which], name .. ": " .. table.concat(parts, " | "))
+        end
+        for _, code in ipairs { "ai5", "utf8", "other" } do
+          for _, name in ipairs { "subject", "issuer", "extensions" } do tell(name) end
+          tell("setencode", code)
+        end
+        for _, name in ipairs { "pem", "pubkey", "serial", "getsignaturename", "notbefore", "notafter", "digest" } do tell(name) end
+        for _, name in ipairs { "sha1", "sha256", "sha512", "md5" } do tell("digest", name) end
+        for _, at in ipairs { 0, os.time(), os.time() + 86400 * 3 } do tell("validat", at) end
+      end
+      assert(require "ssl" ~= require "fern.ssl")
+      for i, line in ipairs(lines[1]) do
+        if line ~= lines[2][i] then print(line, lines[2][i]) end
+      end
+      print(#lines[1])
+    ]]):format(pem "odd.pem"))
+    assert.are.equal(0, code, output)
+    assert.are.equal("26\n", output)
+  end)
+
+  it("knows whom it has issued, also by way of others", function()
+    local ca, ours, stranger =
+      ssl.loadcertificate(read "ca.pem"), ssl.loadcertificate(read "ours.pem"), ssl.loadcertificate(read "stranger.pem")
+    assert.is_true(ca:issued(ours))
+    assert.is_true(ca:issued(ours, stranger))
+    assert.are.same({ nil, "unable to get local issuer certificate" }, { stranger:issued(ours) })
+    assert.has_error(function() ca:issued() end)
+    assert.has_error(function() ca:issued(ours, 5) end)
+    getmetatable(ca).__close(ca)
+    assert.has_error(function() ca:issued(ours) end)
+  end)
+end)
+
 it("info says what LuaSec's says", function()
   local text = [[
     local socket, ssl = require(arg[1]), require(arg[2])
@@ -311,7 +522,7 @@ it("info says what LuaSec's says", function()
   assert.are.equal(expected, (script.run_text("", text, "fern.socket", "fern.ssl", pem "ours.pem", pem "ours.key")))
 end)
 
-describe("a certificate", function()
+describe("a loaded certificate", function()
   local PEM <const> = [[
 -----BEGIN CERTIFICATE-----
 MIICIDCCAcagAwIBAgIDAIrxMAoGCCqGSM49BAMCMFkxCzAJBgNVBAYTAkZJMRow
@@ -362,10 +573,20 @@ describe("newcontext", function()
     check("invalid protocol (x)", { protocol = "x" })
     check("invalid verify option (x)", { verify = { "peer", "x" } })
     check("invalid ALPN parameter", { alpn = 5 })
-    check("invalid password type", { password = 5 })
+    check("invalid password type", { certificate = pem "ours.pem", key = pem "ours.key", password = 5 })
+    check("private key does not match public key", { certificate = pem "ours.pem", key = pem "ca.key" })
+    check("error loading private key (no such file or directory)", { certificate = pem "ours.pem", key = "/no/such" })
+    check("error loading certificate (no such file or directory)", { certificate = "/no/such", key = pem "ours.key" })
+    check("error loading CA locations (no such file or directory)", { cafile = "/no/such" })
+    check("error setting cipher list (no cipher match)", { ciphers = "x" })
+    check("elliptic curve 'x' not supported", { curve = "x" })
+    check('unknown elliptic curve in "x:y"', { curveslist = "x:y" })
+    check("invalid option (x)", { options = { "all", "x" } })
+    check("invalid ALPN name (empty string)", { alpn = { "" } })
+    check("invalid ALPN list (empty)", { alpn = {} })
     check("invalid DH parameter type", { dhparam = "x" })
-    check("psk is not supported", { psk = print })
-    assert.is_nil((ssl.newcontext(client_cfg { cafile = "/no/such/file" })))
+    check("invalid PSK configuration", { psk = 5 })
+    check("invalid PSK configuration", { psk = { hint = "x", callback = print } })
     assert.is_nil((ssl.wrap(socket.tcp(), client_cfg { mode = "x" })))
   end)
 

@@ -153,6 +153,12 @@ describe("a connection", function()
     assert.matches("TLSv1.3", tostring(client))
     assert.are.same({ server:address() }, { client:peer() })
     assert.are.equal(client:export("EXPORTER-test", 20), server:export("EXPORTER-test", 20))
+    assert.are.equal(48, #client:finished())
+    assert.are.same({ client:finished(), client:finished(true) }, { server:finished(true), server:finished() })
+    local _, bits, all, details = client:cipher()
+    assert.are.same({ 256, 256 }, { bits, all })
+    assert.matches("TLSv1.3 +Kx=any", details)
+    assert.is_nil(client:want())
   end)
 
   it("tells what the peer's certificate says", function()
@@ -634,7 +640,7 @@ describe("a context", function()
   it("tells what is wrong with its options", function()
     check_failure("ENOENT", "/no/such: no such file or directory", tls.context { cafile = "/no/such" })
     check_failure("ETLS", "ciphers: no cipher match", tls.context { ciphers = "NONE-SUCH" })
-    check_failure("ETLS", "no start line", tls.context { cafile = made.ours.key })
+    check_failure("ETLS", "no certificate or crl found", tls.context { cafile = made.ours.key })
     local wrong = {
       { { bad = 1 }, "unknown option 'bad'" }, { { cafile = 7 }, "bad option 'cafile'" },
       { { cafile = "a\0b" }, "bad option 'cafile'" }, { { server = true }, "a server needs the option 'certificate'" },

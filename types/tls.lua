@@ -23,9 +23,14 @@ local listener = {}
 ---@class fern.tls.context_options
 ---@field server? boolean
 ---@field verify? boolean|"none"|"peer"|"require"  a client: true; a server: false
+---@field dane? boolean|"any_host"  a client: for connections with tlsa
+---@field lenient? boolean        who is verified is not refused: see stream:flaws
+---@field purpose? "client"|"server"|"any"  what the peer's certificate must be good for
 ---@field depth? integer          of chains of certificates
 ---@field cafile? string          whom to trust; the system's authorities
 ---@field capath? string          a folder of them
+---@field crl? string             lists of revoked certificates, besides those in the two
+---@field crl_check? "none"|"leaf"|"chain"  "chain" if there is crl, else "none"
 ---@field certificate? string     ours, followed by those that lead to an authority
 ---@field key? string             its key, if it is not in the same file
 ---@field password? string|fun(): string?  of the key; a function may park
@@ -37,7 +42,10 @@ local listener = {}
 ---@field min_version? "TLSv1"|"TLSv1.1"|"TLSv1.2"|"TLSv1.3"  TLSv1.2
 ---@field max_version? "TLSv1"|"TLSv1.1"|"TLSv1.2"|"TLSv1.3"
 ---@field options? string[]       of OpenSSL's, "no_ticket" for SSL_OP_NO_TICKET
----@field alpn? string[]          protocols, the best first
+---@field alpn? string[]|fun(offered: string[]): string|string[]|false|nil  protocols, the best first
+---@field psk? fun(name: string?, longest: integer, longest_key: integer?): string?, string?  must not wait: a
+---server's psk(identity, longest_key) -> key; a client's psk(hint, longest_identity, longest_key) -> identity, key
+---@field psk_hint? string        a server's, up to TLS 1.2
 ---@field handshake_timeout? number  a server: 10
 ---@field sessions? integer       a client keeps one of so many servers: 128; 0: none at all
 ---@field sni? table<string, fern.tls.context>|fun(name: string?): fern.tls.context|false|nil
@@ -48,6 +56,7 @@ local listener = {}
 ---@field host? string            who the certificate has to be of
 ---@field any_host? boolean       of anybody
 ---@field server_name? string     to ask the server for; the host, if that is a name
+---@field tlsa? { [1]: integer, [2]: integer, [3]: integer, [4]: string }[]  what the DNS says of the certificate
 ---@field session? string         whose sessions are resumed; the host's
 ---@field timeout? number         for all of it
 ---@field handshake? boolean      false: the first call that reads or writes makes it
@@ -167,7 +176,11 @@ function stream:handshake(timeout) end
 ---@return string?
 function stream:version() end
 
----@return string?
+---Its name, strength in bits, that of its algorithm, and OpenSSL's words for it.
+---@return string? name
+---@return integer? bits
+---@return integer? algorithm_bits
+---@return string? details
 function stream:cipher() end
 
 ---The name that the client has asked for.
@@ -190,6 +203,10 @@ function stream:truncated() end
 ---@return string? why_not
 function stream:verified() end
 
+---What is wrong with the peer's certificates, of a lenient context; nil before the handshake.
+---@return { message: string, index: integer }[]?
+function stream:flaws() end
+
 ---The peer's; 2 and so on: those that lead to its authority.
 ---@param index? integer
 ---@return fern.tls.certificate?
@@ -203,6 +220,15 @@ function stream:peer_certificate(index) end
 ---@return string? message
 ---@return string? code
 function stream:export(label, length, context) end
+
+---The finished message of ours, or of the peer's (RFC 5929: "tls-unique" up to TLS 1.2).
+---@param peer? boolean
+---@return string? message
+function stream:finished(peer) end
+
+---What the last call that was out of time waited for.
+---@return "read"|"write"|nil
+function stream:want() end
 
 ---That of the connection below: not to be read or written.
 ---@return integer? fd

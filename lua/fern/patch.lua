@@ -26,7 +26,7 @@ local groups = {
     { name = "socket.serial", ours = "fern.socket.serial" },
   },
   ssl = {
-    { name = "ssl", ours = "fern.ssl", fields = { "wrap", "newcontext" } },
+    { name = "ssl", ours = "fern.ssl", fields = { "wrap", "newcontext", "loadcertificate" } },
   },
 }
 

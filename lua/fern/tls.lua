@@ -22,7 +22,7 @@ local tls = { context = core.context }
 -- What is of one connection; everything else is of its context.
 local CHECKS <const> = {
   context = "fern.tls.context", host = "string", server_name = "string", session = "string",
-  any_host = "boolean", timeout = "number", handshake = "boolean", connect = "table",
+  any_host = "boolean", tlsa = "table", timeout = "number", handshake = "boolean", connect = "table",
 }
 
 local function check(name, value)
@@ -60,6 +60,10 @@ local usual                     -- the context of clients that say nothing of it
 -- argument of `name`.
 local function context_of(name, argument, own, rest)
   if own.context then return own.context end
+  if own.tlsa then
+    rest = rest or {}
+    rest.dane = rest.dane or true
+  end
   if rest then return misuse.call(name, { argument }, core.context, rest) end
   if usual then return usual end
   local made, message, code = core.context {}
@@ -79,15 +83,26 @@ local guard = { __close = function(self) if self.stream then self.stream:close()
 -- To be closed, before there is a stream to put into it: what comes next may lack memory.
 local function new_guard() return setmetatable({ stream = false }, guard) end
 
+-- What the DNS says of the host's certificate. Records that are of no use are left out.
+local function add_records(stream, own)
+  if not own.host then misuse.raise("the option 'tlsa' needs the option 'host'") end
+  if not core.dane(stream, own.host) then misuse.raise("the option 'tlsa' needs a client's context with 'dane'") end
+  for i, record in ipairs(own.tlsa) do
+    local done, message = pcall(function() return core.tlsa(stream, table.unpack(record, 1, 4)) end)
+    if not done then misuse.raise("bad option 'tlsa' (record %d: %s)", i, message) end
+  end
+end
+
 -- A stream that is not handed out is closed, whatever the reason.
 local function wrap(stream, context, own, left)
   local held <close> = new_guard()
   local wrapped, message, code =
     misuse.call("wrap", nil, core.wrap, stream, context, own.host, own.server_name, own.session, own.any_host)
-  if not wrapped or own.handshake == false then return wrapped, message, code end
+  if not wrapped then return nil, message, code end
   held.stream = wrapped
-  local shaken
-  shaken, message, code = wrapped:handshake(left())
+  if own.tlsa then add_records(wrapped, own) end
+  local shaken = true
+  if own.handshake ~= false then shaken, message, code = wrapped:handshake(left()) end
   if not shaken then return nil, message, code end
   held.stream = false
   return wrapped

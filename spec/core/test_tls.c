@@ -481,7 +481,7 @@ TEST(what_is_wrong_with_options_is_told)
     enter();
     check_bad(&(fern_tls_options){ .ca = "/no/such/file" }, -ENOENT,
               "/no/such/file: no such file or directory");
-    check_bad(&(fern_tls_options){ .ca = "/dev/null" }, FERN_ETLS, "/dev/null: no start line");
+    check_bad(&(fern_tls_options){ .ca = "/dev/null" }, FERN_ETLS, "/dev/null: no certificate or crl found");
     check_bad(&(fern_tls_options){ .certificate = ours.key, .key = ours.key }, FERN_ETLS,
               "certificate: no start line");
     check_bad(&(fern_tls_options){ .certificate = ours.certificate, .key = theirs.key }, FERN_ETLS,

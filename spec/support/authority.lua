@@ -22,7 +22,7 @@ end
 local NEW <const> = "openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 %s -keyout %s.key -subj /CN=%s.test"
 
 local function sign_by(dir, name, issuer, names, days)
-  write_file(("%s/%s.ext"):format(dir, name), "subjectAltName=" .. names .. "\n")
+  write_file(("%s/%s.ext"):format(dir, name), names:find("=") and names or "subjectAltName=" .. names .. "\n")
   must(dir, NEW .. " -out %s.csr", "-nodes", name, name, name)
   must(dir, "openssl x509 -req -in %s.csr -CA %s.pem -CAkey %s.key -CAcreateserial -days %d -extfile %s.ext -out %s.pem",
     name, issuer, issuer, days, name, name)
@@ -35,7 +35,28 @@ end
 local SIGNED <const> = {
   ours = "DNS:localhost,DNS:ours.test,IP:127.0.0.1", theirs = "DNS:theirs.test", wild = "DNS:*.wild.test",
   client = "DNS:anna.test,email:anna@client.test",
+  serves = "extendedKeyUsage=serverAuth\n", visits = "extendedKeyUsage=clientAuth\n",
 }
+
+-- Lists of what the authority has revoked: nothing, and ours.
+local function make_lists(made)
+  local dir = made.dir
+  write_file(dir .. "/ca.cnf", ([[
+[ca]
+default_ca = own
+[own]
+database = %s/index.txt
+default_md = sha256
+default_crl_days = 2
+certificate = %s/ca.pem
+private_key = %s/ca.key
+]]):format(".", ".", "."))
+  write_file(dir .. "/index.txt", "")
+  must(dir, "openssl ca -config ca.cnf -gencrl -out none.crl")
+  must(dir, "openssl ca -config ca.cnf -revoke ours.pem")
+  must(dir, "openssl ca -config ca.cnf -gencrl -out ours.crl")
+  made.crl = { none = dir .. "/none.crl", ours = dir .. "/ours.crl" }
+end
 
 function authority.make()
   local dir = (os.getenv("BUILD") or "build") .. "/spec/tls"
@@ -48,6 +69,7 @@ function authority.make()
     sign_by(dir, name, "ca", names, 2)
     add(made, name)
   end
+  make_lists(made)
   sign_by(dir, "expired", "ca", "DNS:ours.test", -1)
   add(made, "expired")
   must(dir, NEW .. " -x509 -days 2 -addext subjectAltName=DNS:ours.test -out self.pem", "-nodes", "self", "self")

@@ -58,6 +58,11 @@ local function make_certificates(dir)
     must("openssl x509 -req -in %s/%s.csr -CA %s/ca.pem -CAkey %s/ca.key -CAcreateserial"
       .. " -days 2 -extfile %s/%s.ext -out %s/%s.pem" .. quiet, dir, name, dir, dir, dir, name, dir, name)
   end
+  -- one with all kinds of names
+  must("openssl req -x509 -newkey rsa:2048 -nodes -days 2 -utf8 -set_serial 0x8123456789"
+    .. " -subj '/C=DE/O=B\u{e4}ume, und mehr/CN=odd.test' -addext subjectAltName='%s' -keyout %s/odd.key -out %s/odd.pem" .. quiet,
+    "DNS:a.test,DNS:*.b.test,IP:127.0.0.1,IP:::1,email:a@b.test,URI:http://x/,otherName:1.3.6.1.5.5.7.8.5;UTF8:x.test,RID:1.2.3",
+    dir, dir)
 end
 
 local template = [[
