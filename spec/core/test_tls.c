@@ -975,12 +975,91 @@ TEST(both_ends_derive_the_same_secrets)
     leave();
 }
 
+/* ---- who we are ---- */
+
+static char *lock(const identity *self, const char *password)
+{
+    BIO *bio = BIO_new(BIO_s_mem());
+    PEM_write_bio_PKCS8PrivateKey(bio, self->pkey, EVP_aes_256_cbc(), password,
+                                  (int)strlen(password), NULL, NULL);
+    return pem_text(bio);
+}
+
+TEST(a_locked_key_is_told_by_its_number)
+{
+    size_t locked = 7;
+    fern_tls_context *context = NULL;
+    enter();
+    char *key = lock(&ours, "sesame");
+    fern_tls_identity others[] = { { ours.certificate, key, NULL }, { NULL, NULL, NULL } };
+    fern_tls_options options = {
+        .server = true, .certificate = ours.certificate, .key = key, .locked = &locked,
+    };
+    CHECK_EQUAL(fern_tls_context_new(&options, fern_now() + 10, &context), FERN_ETLS);
+    CHECK_EQUAL(locked, 1);
+    options.password = "wrong";
+    CHECK_EQUAL(fern_tls_context_new(&options, fern_now() + 10, &context), FERN_ETLS);
+    CHECK_EQUAL(locked, 0);
+    options.password = "sesame";
+    options.others = others;
+    CHECK_EQUAL(fern_tls_context_new(&options, fern_now() + 10, &context), FERN_ETLS);
+    CHECK_EQUAL(locked, 2);
+    others[0].password = "sesame";
+    CHECK_EQUAL(fern_tls_context_new(&options, fern_now() + 10, &context), 0);
+    CHECK_EQUAL(locked, 0);
+    fern_tls_context_unref(context);
+    free(key);
+    leave();
+}
+
+/* ---- keys that both ends know ---- */
+
+static size_t tell_key(void *arg, const fern_tls_psk *psk)
+{
+    if (psk->identity)
+        memcpy(psk->identity, "anna", 5);
+    else if (strcmp(psk->name, "anna") != 0)
+        return 0;
+    memcpy(psk->key, arg, strlen(arg));
+    return strlen(arg);
+}
+
+static int shake_by_keys(char *mine, char *other_key)
+{
+    struct pair pair;
+    fern_tls_options options[] = { { .psk = tell_key, .arg = mine, .ca = ca.certificate },
+                                   { .psk = tell_key, .arg = other_key, .server = true } };
+    fern_tls_context *client = new_context(&options[0]), *server = new_context(&options[1]);
+    wrap(&pair, client, server, "ours.test");
+    fern_tls_context_unref(client);
+    fern_tls_context_unref(server);
+    int other, rc = shake_hands(&pair, &other);
+    close_pair(&pair);
+    return rc;
+}
+
+TEST(a_key_that_both_know_is_enough)
+{
+    char one[] = "0123456789", two[] = "9876543210";
+    enter();
+    CHECK_EQUAL(shake_by_keys(one, one), 0);
+    CHECK_EQUAL(shake_by_keys(one, two), FERN_ETLS);
+    leave();
+}
+
+/* ---- names ---- */
+
 TEST(options_have_names)
 {
     uint64_t bits = 0;
     CHECK(fern_tls_option("no_TLSv1_3", &bits));
     CHECK(bits == SSL_OP_NO_TLSv1_3);
     CHECK(!fern_tls_option("no_such", &bits));
+    size_t count = 0;
+    for (const char *name; (name = fern_tls_option_name(count)) != NULL; count++)
+        CHECK(fern_tls_option(name, &bits));
+    CHECK(count > 30);
+    CHECK_STRING(fern_tls_curve_name(0), "X25519");
 }
 
 TEST_MAIN

@@ -100,6 +100,19 @@ static int wrap(int fd, fern_tls_context *context, const fern_tls_peer *peer, fe
     return rc;
 }
 
+static bool more;               /* of what contexts and streams can be told */
+
+static int expect_record(fern_stream *stream)
+{
+    static const unsigned char digest[32];
+    int rc = fern_tls_dane(stream, "ours.test");
+    if (rc == 0)
+        rc = fern_tls_tlsa(stream, 3, 0, 1, digest, sizeof digest);
+    if (rc < 0)
+        fern_stream_close(stream);
+    return rc;
+}
+
 static int talk(fern_tls_context *client, fern_tls_context *server)
 {
     int fds[2];
@@ -109,6 +122,8 @@ static int talk(fern_tls_context *client, fern_tls_context *server)
         abort();
     int other = wrap(fds[1], server, NULL, &streams[1]);
     int rc = wrap(fds[0], client, &peer, &streams[0]);
+    if (rc == 0 && more)
+        rc = expect_record(streams[0]);
     if (other == 0 && fern_spawn(echo, streams[1], NULL, NULL) < 0)
         fern_stream_close(streams[1]);
     if (rc == 0) {
@@ -119,12 +134,23 @@ static int talk(fern_tls_context *client, fern_tls_context *server)
     return rc < 0 ? rc : other;
 }
 
+static int agree(void *arg, const fern_bytes *offered, size_t count, double deadline, size_t *chosen)
+{
+    (void)arg, (void)offered, (void)deadline;
+    *chosen = count - 1;
+    return 0;
+}
+
+/* The client finds flaws, which are no matter. */
 static int make_context(bool serves, fern_tls_context **out)
 {
     static const char *const protocols[] = { "a", "b", NULL };
+    const fern_tls_identity others[] = { { ours.certificate, ours.key, NULL }, { NULL, NULL, NULL } };
     fern_tls_options options = {
         .server = serves, .ca = ca.certificate, .alpn = protocols,
         .certificate = serves ? ours.certificate : NULL, .key = serves ? ours.key : NULL,
+        .others = serves && more ? others : NULL, .agree = serves && more ? agree : NULL,
+        .purpose = more ? "any" : NULL, .lenient = more, .dane = more,
     };
     return fern_tls_context_new(&options, fern_now() + 20, out);
 }
@@ -159,7 +185,7 @@ static bool short_of_memory(long nth)
     return failed;
 }
 
-TEST(tls_survives_every_allocation_that_fails)
+static void fail_each(void)
 {
     fern_hub *mine = NULL;
     ca = make_identity("ca.test", NULL, NULL, 100000);
@@ -173,6 +199,18 @@ TEST(tls_survives_every_allocation_that_fails)
     CHECK(nth > 100);
     free_identity(&ca);
     free_identity(&ours);
+}
+
+TEST(tls_survives_every_allocation_that_fails)
+{
+    more = false;
+    fail_each();
+}
+
+TEST(tls_with_all_that_it_can_be_told_survives_them_too)
+{
+    more = true;
+    fail_each();
 }
 
 TEST_MAIN
