@@ -349,7 +349,8 @@ int lsocket_gc(lua_State *L)
 int lsocket_tostring(lua_State *L)
 {
     const lsocket *self = check_socket(L);
-    lua_pushfstring(L, "%s: %p", names[self->class].own, (const void *)self);
+    bool gone = self->class == LSSL_CONNECTION && lsocket_over_fd(self) < 0;
+    lua_pushfstring(L, "%s: %p%s", names[self->class].own, (const void *)self, gone ? " (closed)" : "");
     return 1;
 }
 
