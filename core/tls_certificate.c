@@ -184,16 +184,29 @@ static char *general_text(const GENERAL_NAME *name)
     }
 }
 
-char *fern_tls_certificate_name(const fern_tls_certificate *certificate, size_t index)
+void fern_tls_certificate_names_free(char **names)
+{
+    for (size_t i = 0; names && names[i]; i++)
+        free(names[i]);
+    free(names);
+}
+
+/* At once: to decode them takes as long as there are names. */
+char **fern_tls_certificate_names(const fern_tls_certificate *certificate)
 {
     GENERAL_NAMES *names = X509_get_ext_d2i(certificate, NID_subject_alt_name, NULL, NULL);
-    const GENERAL_NAME *name = NULL;
-    if (names && index <= INT32_MAX)
-        name = sk_GENERAL_NAME_value(names, (int)index);
-    char *text = name ? general_text(name) : NULL;
+    int count = names ? sk_GENERAL_NAME_num(names) : 0;
+    char **texts = calloc((size_t)count + 1, sizeof *texts);
+    for (int i = 0; i < count && texts; i++) {
+        texts[i] = general_text(sk_GENERAL_NAME_value(names, i));
+        if (!texts[i]) {
+            fern_tls_certificate_names_free(texts);
+            texts = NULL;
+        }
+    }
     GENERAL_NAMES_free(names);
     ERR_clear_error();
-    return text;
+    return texts;
 }
 
 /* ---- parts of the subject's and the issuer's ---- */

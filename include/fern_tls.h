@@ -270,9 +270,10 @@ typedef enum fern_tls_part { FERN_TLS_PART_OID, FERN_TLS_PART_NAME, FERN_TLS_PAR
 FERN_API char *fern_tls_certificate_part(const fern_tls_certificate *certificate, bool issuer,
                                          size_t index, fern_tls_part part);
 
-/* Number `index` of the names that it is for, as text, after "DNS:", "IP:", "email:"
-   or "URI:". NULL: there is none. */
-FERN_API char *fern_tls_certificate_name(const fern_tls_certificate *certificate, size_t index);
+/* The names that it is for, as text, after "DNS:", "IP:", "email:" or "URI:"; the last
+   is followed by NULL. To be freed with the other; NULL for want of memory. */
+FERN_API char **fern_tls_certificate_names(const fern_tls_certificate *certificate);
+FERN_API void fern_tls_certificate_names_free(char **names);
 
 /* All of a name, as bytes, in pieces such as "commonName", or what else
    the certificate is for. */

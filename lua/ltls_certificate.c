@@ -8,7 +8,7 @@
 
 typedef struct view {
     fern_tls_certificate *certificate;
-    char *text;                 /* being copied */
+    char *text, **names;        /* being copied */
 } view;
 
 /* A text that is NULL cannot be told, or there is no memory for it, which errno says:
@@ -44,14 +44,14 @@ static void set_time(lua_State *L, const char *key, time_t seconds)
 
 static void set_names(lua_State *L, view *self)
 {
-    char *name;
     lua_newtable(L);
-    errno = 0;
-    for (size_t i = 0; (name = fern_tls_certificate_name(self->certificate, i)) != NULL; i++) {
-        push_text(L, self, name);
-        lua_rawseti(L, -2, (lua_Integer)i + 1);
+    self->names = fern_tls_certificate_names(self->certificate);
+    if (!self->names)
+        lfern_raise(L, -ENOMEM);
+    for (lua_Integer i = 0; self->names[i]; i++) {
+        lua_pushstring(L, self->names[i]);
+        lua_rawseti(L, -2, i + 1);
     }
-    check_memory(L);
     lua_setfield(L, -2, "names");
 }
 
@@ -105,6 +105,7 @@ void ltls_push_certificate(lua_State *L, fern_tls_certificate *certificate)
     lua_pushlightuserdata(L, &self);
     int status = lua_pcall(L, 1, 1, 0);
     free(self.text);
+    fern_tls_certificate_names_free(self.names);
     fern_tls_certificate_unref(certificate);
     if (status != LUA_OK)
         lua_error(L);
