@@ -14,9 +14,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#ifdef __linux__
-#include <sys/epoll.h>
-#endif
 #ifdef __APPLE__
 #include <malloc/malloc.h>
 #define malloc_usable_size malloc_size
@@ -41,7 +38,6 @@ struct fern_loop {
     struct number *numbers;
     size_t size;                /* of numbers: all that have had a watcher are below */
     int changed;                /* the first of these, or -1 */
-    int own;                    /* libev's own descriptor, if that is known, or -1 */
     bool host;
     bool fed, busy, kept;
     double armed;               /* what `timer` is set to; own loop only */
@@ -136,22 +132,6 @@ static struct ev_loop *new_loop(void)
     return restock() ? ev_loop_new(EVFLAG_AUTO | EVFLAG_NOENV) : NULL;
 }
 
-/* libev does not tell its descriptor, but it has just taken the lowest that was free. */
-static struct ev_loop *new_loop_at(int *own)
-{
-    int lowest = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0);
-    if (lowest >= 0)
-        close(lowest);
-    struct ev_loop *ev = new_loop();
-    *own = -1;
-#ifdef __linux__
-    struct epoll_event event;
-    if (ev && lowest >= 0 && epoll_wait(lowest, &event, 1, 0) == 0)
-        *own = lowest;
-#endif
-    return ev;
-}
-
 /* ---- descriptors that are none ---- */
 
 /* libev ends the process for a watcher whose descriptor was closed before it got round
@@ -229,7 +209,7 @@ static void check_changed(fern_loop *loop)
         struct number *number = &loop->numbers[fd];
         loop->changed = number->next;
         number->changed = false;
-        if (!number->first || (fd != loop->own && fcntl(fd, F_GETFD) >= 0))
+        if (!number->first || fcntl(fd, F_GETFD) >= 0)
             continue;
         while (number->first)
             refuse(number->first);
@@ -322,8 +302,7 @@ int fern_loop_open(void *host, void (*woken)(void *arg), void *arg, fern_loop **
     if (!loop)
         return -ENOMEM;
     loop->host = host;
-    loop->own = -1;
-    loop->ev = host ? host : new_loop_at(&loop->own);
+    loop->ev = host ? host : new_loop();
     if (!loop->ev)
         goto free_loop;
     rc = check_descriptors();
@@ -409,11 +388,9 @@ void fern_loop_wake(fern_loop *loop)
 int fern_loop_forked(fern_loop *loop)
 {
     int rc = check_descriptors();
-    if (rc < 0)
-        return rc;
-    loop->own = -1;             /* until who knows when it is closed, and another made */
-    ev_loop_fork(loop->ev);
-    return 0;
+    if (rc == 0)
+        ev_loop_fork(loop->ev);
+    return rc;
 }
 
 void fern_loop_feed(fern_loop *loop)

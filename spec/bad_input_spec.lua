@@ -509,17 +509,6 @@ describe("a descriptor", function()
     unix.close(writer)
   end)
 
-  it("of the hub's own is nobody's to wait for", function()
-    local output, code = script.run_text("", [[
-      local fern = require "fern"
-      for fd = 3, 20 do pcall(fern.trampoline, fd, "r", 0.001) end
-      fern.sleep(0.001)
-      print(fern.spawn(function() fern.sleep(0.001) return "works" end):wait())
-    ]])
-    assert.are.equal("works\n", output)
-    assert.are.equal(0, code)
-  end)
-
   it("of fern's own that is closed and used again harms neither", function()
     local net = require "fern.net"
     local number, other = unix.pipe()           -- the one that comes next
