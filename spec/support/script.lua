@@ -37,7 +37,7 @@ end
 
 -- The shell command that runs `file` with these arguments, for a minute at most.
 function script.command(file, ...)
-  local words = { "exec timeout 60" }
+  local words = { "exec timeout 120" }
   words[#words + 1] = ('env LD_PRELOAD=%s"$SPEC_PRELOAD"'):format(quote((preloaded() or "") .. " "))
   words[#words + 1] = quote(interpreter())
   for _, word in ipairs { file, ... } do words[#words + 1] = quote(word) end
