@@ -337,16 +337,17 @@ end)
 
 describe("fork", function()
   it("runs a function in a child, whose code is what it returns", function()
-    local r, w = unix.pipe()
-    local p <close> = assert(process.fork(function(word)
-      fern.sleep(0.001)
-      unix.write(w, fern.spawn(function() return word .. process.shell("echo too").stdout end):wait())
-      return 6
-    end, "here "))
-    assert.are.equal(6, p:wait())
-    assert.are.equal("here too\n", unix.read(r))
-    unix.close(r)
-    unix.close(w)
+    assert.are.equal("here too\n6\n", (script.run_text("", [[
+      local fern = require "fern"
+      local process = require "fern.process"
+      local p <close> = assert(process.fork(function(word)
+        fern.sleep(0.001)
+        print(fern.spawn(function() return word .. process.shell("printf too").stdout end):wait())
+        io.stdout:flush()
+        return 6
+      end, "here "))
+      print(p:wait())
+    ]])))
   end)
 
   it("fails where the function does", function()

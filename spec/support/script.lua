@@ -35,7 +35,7 @@ function script.preloading(name)
   return "SPEC_PRELOAD=" .. quote(library) .. "; "
 end
 
--- The shell command that runs `file` with these arguments, for a minute at most.
+-- The shell command that runs `file` with these arguments, for two minutes at most.
 function script.command(file, ...)
   local words = { "exec timeout 120" }
   words[#words + 1] = ('env LD_PRELOAD=%s"$SPEC_PRELOAD"'):format(quote((preloaded() or "") .. " "))
