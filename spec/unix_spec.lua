@@ -256,7 +256,7 @@ describe("net.inherited", function()
     local file <close> = assert(io.open(path, "w"))
     file:write(SCRIPT)
     file:flush()
-    local command = script.command(path):gsub("^exec timeout 60 ", "exec ")
+    local command = script.command(path):gsub("^exec timeout %d+ ", "exec ")
     return script.run_text("", ([[
       local net = require "fern.net"
       local unix = require "spec.support.unix"
