@@ -502,8 +502,8 @@ TEST(a_killed_caller_leaves_a_slow_look_up)
     char a[] = "a.slow", b[] = "b.slow";
     fern_thread *killed = spawn(resolve_slow, a);
     fern_thread *stays = spawn(resolve_slow, b);
-    fern_yield();
-    await(&inside, 2);
+    while (look(&inside) < 2)
+        fern_yield();
     char what[64];
     fern_thread_describe(stays, what, sizeof what);
     CHECK_STRING(what, "look-up of b.slow");
