@@ -241,12 +241,12 @@ TEST(an_answer_from_before_it_was_forgotten_is_not_kept)
 {
     enter(false);
     fern_thread *thread = spawn(resolve_80, "a.test");
-    fern_yield();
-    await(&begun, 1);
+    while (look(&begun) < 1)
+        fern_yield();
     fern_resolve_flush();
     fern_thread *other = spawn(resolve_80, "a.test");
-    fern_yield();
-    await(&begun, 2);
+    while (look(&begun) < 2)
+        fern_yield();
     set_gate(true);
     CHECK_EQUAL(join(thread), 80);
     CHECK_EQUAL(join(other), 80);
@@ -265,8 +265,8 @@ TEST(many_who_ask_at_once_share_one_look_up)
     enter(false);
     for (int i = 0; i < MANY; i++)
         threads[i] = spawn(resolve_80, "a.test");
-    fern_yield();
-    await(&begun, 1);
+    while (look(&begun) < 1)
+        fern_yield();
     set_gate(true);
     for (int i = 0; i < MANY; i++)
         CHECK_EQUAL(join(threads[i]), 80);
@@ -280,8 +280,8 @@ TEST(many_share_a_failure)
     enter(false);
     for (int i = 0; i < MANY; i++)
         threads[i] = spawn(resolve_80, "a.missing");
-    fern_yield();
-    await(&begun, 1);
+    while (look(&begun) < 1)
+        fern_yield();
     set_gate(true);
     for (int i = 0; i < MANY; i++)
         CHECK_EQUAL(join(threads[i]), NONAME);
@@ -294,8 +294,8 @@ TEST(who_leaves_disturbs_nobody)
     struct addrinfo *found;
     enter(false);
     fern_thread *first = spawn(resolve_80, "a.test"), *second = spawn(resolve_80, "a.test");
-    fern_yield();
-    await(&begun, 1);
+    while (look(&begun) < 1)
+        fern_yield();
     CHECK_EQUAL(fern_resolve("a.test", "80", &stream, fern_now() + 0.001, &found), -ETIMEDOUT);
     CHECK_EQUAL(kill_and_join(first), -ECANCELED);
     CHECK_EQUAL(fern_thread_status(second), FERN_WAITING);
@@ -309,8 +309,8 @@ TEST(who_leaves_disturbs_nobody)
 static void leave_behind(const char *host, int number)
 {
     fern_thread *thread = spawn(resolve_80, host);
-    fern_yield();
-    await(&begun, number);
+    while (look(&begun) < number)
+        fern_yield();
     CHECK_EQUAL(kill_and_join(thread), -ECANCELED);
 }
 
@@ -336,8 +336,8 @@ TEST(who_is_killed_together_with_the_answer_leaves_it_to_others)
 {
     enter(false);
     fern_thread *first = spawn(resolve_80, "a.test"), *second = spawn(resolve_80, "a.test");
-    fern_yield();
-    await(&begun, 1);
+    while (look(&begun) < 1)
+        fern_yield();
     set_gate(true);
     await(&ended, 1);
     fern_thread_kill(first);
@@ -356,8 +356,8 @@ TEST(a_look_up_that_has_not_begun_is_given_up)
         snprintf(names[i], sizeof names[i], "%d.test", i);
         threads[i] = spawn(resolve_80, names[i]);
     }
-    fern_yield();
-    await(&begun, FERN_OFFLOAD_THREADS);
+    while (look(&begun) < FERN_OFFLOAD_THREADS)
+        fern_yield();
     fern_thread *one = spawn(resolve_80, "late.test"), *two = spawn(resolve_80, "late.test");
     fern_yield();
     fern_thread_kill(one);
@@ -377,8 +377,8 @@ TEST(the_hub_closes_while_a_look_up_is_under_way)
     enter(false);
     leave_behind("a.test", 1);
     fern_thread *thread = spawn(resolve_80, "b.test");
-    fern_yield();
-    await(&begun, 2);
+    while (look(&begun) < 2)
+        fern_yield();
     fern_thread_unref(thread);
     fern_hub_close(hub, FERN_NEVER);
     set_gate(true);
