@@ -70,8 +70,9 @@ describe("without memory", function()
         end
       end
       local first, second = fern.spawn(grow), fern.spawn(grow)
-      print(first:join())
+      local asked = fern.spawn(first.join, first)       -- else it is told that nobody has, a second later
       print(second:join())
+      print(asked:wait())
       check_goes_on()
     ]]
     assert.are.equal("false\tnot enough memory\nfalse\tnot enough memory\n" .. GOES_ON, output)
