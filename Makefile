@@ -91,9 +91,13 @@ MODULE_LDFLAGS = -shared -Wl,-z,nodelete -Wl,-z,now -Wl,-Bsymbolic
 O := $(BUILD)/obj
 CORE_C   := $(filter-out core/http% core/tls%,$(wildcard core/*.c))
 CORE_S   := $(if $(filter asm,$(SWITCH)),core/context_$(ARCH).S)
-LUA_C    := $(filter-out lua/lhttp% lua/ltls%,$(wildcard lua/*.c))
+# What a program that embeds Lua needs, and the module does not
+EMBEDDING_C := $(filter lua/lembed% lua/lsources% lua/lconfig%,$(wildcard lua/*.c))
+LUA_C    := $(filter-out lua/lhttp% lua/ltls% $(EMBEDDING_C),$(wildcard lua/*.c))
 HTTP_C   := $(if $(filter yes,$(HTTP)),$(wildcard core/http*.c lua/lhttp*.c))
 TLS_C    := $(if $(filter yes,$(TLS)),$(wildcard core/tls*.c lua/ltls*.c))
+# For what is compiled one way or the other
+WITH     := $(if $(HTTP_C),-DWITH_HTTP) $(if $(TLS_C),-DWITH_TLS)
 # Sources, tests and benchmarks of what is left out
 WITHOUT  := $(if $(HTTP_C),,bench/fetch.c spec/core/test_http% spec/embed/test_http%) \
             $(if $(TLS_C),,bench/tls% spec/core/test_tls% spec/embed/test_tls%)
@@ -104,11 +108,12 @@ objects   = $(patsubst %,$(O)/%.o,$(basename $(1)))
 CORE_O   := $(call objects,$(CORE_C) $(CORE_S))
 HTTP_O   := $(call objects,$(HTTP_C))
 TLS_O    := $(call objects,$(TLS_C))
+EMBEDDING_O := $(call objects,$(EMBEDDING_C) lua/sources.S)
 BENCH_C  := $(filter-out $(WITHOUT),$(wildcard bench/*.c))
 TEST_C   := $(filter-out $(WITHOUT),$(wildcard spec/core/test_*.c))
 # Tests of the core and the bindings in a program: not without a liblua
 EMBED_C  := $(if $(LUA_LIBS),$(filter-out $(WITHOUT),$(wildcard spec/embed/test_*.c)))
-EMBED_O  := $(call objects,spec/embed/failing.c $(LUA_C) $(filter lua/%,$(HTTP_C) $(TLS_C)))
+EMBED_O  := $(call objects,spec/embed/failing.c $(LUA_C) $(filter lua/%,$(HTTP_C) $(TLS_C))) $(EMBEDDING_O)
 TEST_O   := $(call objects,$(TEST_C) $(EMBED_C) $(BENCH_C))
 MODULES  := $(BUILD)/lib/fern/core.so $(if $(HTTP_C),$(BUILD)/lib/fern/http/core.so) \
             $(if $(TLS_C),$(BUILD)/lib/fern/tls/openssl.so)
@@ -224,7 +229,7 @@ strict-%:
 	$(again) CC=$* $(faster) BUILD=$(BUILD)/strict/$* FLAVOUR=strict all tests benches $(also)
 
 # A source is looked at again when its object is made again
-tidy: $(patsubst %.c,$(O)/%.tidy,$(CORE_C) $(LUA_C) $(HTTP_C) $(TLS_C))
+tidy: $(patsubst %.c,$(O)/%.tidy,$(CORE_C) $(LUA_C) $(HTTP_C) $(TLS_C) $(EMBEDDING_C))
 $(O)/%.tidy: $(O)/%.o .clang-tidy tools/lint_code tools/lint_raises.h
 	@$(lint_env) tools/lint_code $*.c && touch $@
 
@@ -264,7 +269,7 @@ ifneq ($(TLS),yes)
 endif
 
 # What objects are made with: written anew, and they with it, when it changes
-$(O)/flags: flags = $(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) $(LTO) $(FLAGS_lua_$(FLAVOUR)) $(LUA_CFLAGS) $(LIBEV_CFLAGS) $(LDFLAGS)
+$(O)/flags: flags = $(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) $(LTO) $(FLAGS_lua_$(FLAVOUR)) $(LUA_CFLAGS) $(LIBEV_CFLAGS) $(WITH) $(LDFLAGS)
 $(O)/flags: FORCE
 	$(if $(ARCH),,$(error fern needs a C compiler: `tools/setup build` installs what is missing))
 	$(if $(LIBEV_FOUND),,$(error fern needs the headers of libev (Debian: libev-dev), or LIBEV_INCDIR=...))
@@ -281,12 +286,18 @@ $(O)/core/%.o: core/%.S $(O)/flags
 	$(call compile,AS ,)
 $(O)/lua/%.o: lua/%.c $(O)/flags
 	$(if $(LUA_FOUND),,$(error fern needs the headers of Lua 5.4 (Debian: liblua5.4-dev), or LUA_INCDIR=...))
-	$(call compile,CC ,$(LTO) $(FLAGS_lua_$(FLAVOUR)) $(LUA_CFLAGS))
+	$(call compile,CC ,$(LTO) $(FLAGS_lua_$(FLAVOUR)) $(LUA_CFLAGS) $(EXTRA))
+$(O)/lua/lsources.o: EXTRA = $(WITH)
+$(O)/lua/sources.o: lua/sources.S $(O)/sources.inc $(LUA_SRC) $(O)/flags
+	$(call compile,AS ,-I$(O))
+$(O)/sources.inc: list = printf 'source "%s"\n' $(LUA_SRC:lua/%=%)
+$(O)/sources.inc: FORCE
+	@mkdir -p $(@D) && $(list) | cmp -s - $@ || $(list) >$@
 # Default visibility: a sanitizer's runtime looks for hooks in a test by name
 $(O)/spec/core/%.o: spec/core/%.c $(O)/flags
 	$(call compile,CC ,-Icore $(SSL_CFLAGS) -fvisibility=default)
 $(O)/spec/embed/%.o: spec/embed/%.c $(O)/flags
-	$(call compile,CC ,-Icore -Ilua -Ispec/core $(LUA_CFLAGS) $(LIBEV_CFLAGS) $(SSL_CFLAGS) $(if $(HTTP_C),-DWITH_HTTP) $(if $(TLS_C),-DWITH_TLS) -fvisibility=default)
+	$(call compile,CC ,-Icore -Ilua -Ispec/core $(LUA_CFLAGS) $(LIBEV_CFLAGS) $(SSL_CFLAGS) $(WITH) -fvisibility=default)
 $(O)/bench/%.o: bench/%.c $(O)/flags
 	$(call compile,CC ,-Icore $(LIBEV_CFLAGS) $(CURL_CFLAGS) $(SSL_CFLAGS))
 
@@ -317,8 +328,10 @@ $(BUILD)/test/%: $(O)/spec/core/%.o $(O)/core.a
 	$(link_program) $^ -Wl,--as-needed $(TEST_LIBS)
 $(EMBEDS): $(BUILD)/test/%: $(O)/spec/embed/%.o $(EMBED_O) $(O)/core.a
 	$(link_program) $^ $(FAILING:%=-Wl,--wrap=%) -Wl,--as-needed $(LUA_LIBS) $(TEST_LIBS)
+# Which loads the module beside its own fern, to be refused
+$(BUILD)/test/test_sources: | $(BUILD)/lib/fern/core.so
 $(O)/spec/fuzz/%.o: spec/fuzz/%.c $(O)/flags
-	$(call compile,CC ,-Icore -Ilua -Ispec/embed -Ispec/core $(LUA_CFLAGS) $(SSL_CFLAGS) $(if $(HTTP_C),-DWITH_HTTP) $(if $(TLS_C),-DWITH_TLS) -fvisibility=default)
+	$(call compile,CC ,-Icore -Ilua -Ispec/embed -Ispec/core $(LUA_CFLAGS) $(SSL_CFLAGS) $(WITH) -fvisibility=default)
 FUZZ_MAIN = $(if $(findstring clang,$(CC)),,$(O)/spec/fuzz/plain.o)
 # With the bindings, for those that want some
 $(O)/lua.a: $(call objects,$(LUA_C) $(filter lua/%,$(HTTP_C) $(TLS_C)))

@@ -9,13 +9,35 @@
 
 static const char fern_key = 0;
 
-lfern *lfern_of(lua_State *L)
+/* By the address of our key, another copy of this code in the process finds nothing of ours:
+   by this name it finds whose state it is. */
+#define LOWNER "fern"
+
+void lfern_alone(lua_State *L)
+{
+    lua_getfield(L, LUA_REGISTRYINDEX, LOWNER);
+    const void *owner = lua_touserdata(L, -1);
+    lua_pop(L, 1);
+    if (owner && owner != &fern_key)
+        luaL_error(L, "another copy of fern runs in this Lua state: a program that fern is "
+                      "linked into loads no fern/core.so");
+}
+
+static lfern *find_fern(lua_State *L)
 {
     lua_rawgetp(L, LUA_REGISTRYINDEX, &fern_key);
     lfern *fern = lua_touserdata(L, -1);
     lua_pop(L, 1);
-    if (!fern)
+    return fern;
+}
+
+lfern *lfern_of(lua_State *L)
+{
+    lfern *fern = find_fern(L);
+    if (!fern) {
+        lfern_alone(L);
         luaL_error(L, "fern was not required in this Lua state");
+    }
     return fern;
 }
 
@@ -61,6 +83,9 @@ static int fern_gc(lua_State *L)
 
 static lfern *new_fern(lua_State *L)
 {
+    lfern_alone(L);
+    lua_pushlightuserdata(L, (void *)&fern_key);
+    lua_setfield(L, LUA_REGISTRYINDEX, LOWNER);
     lfern *fern = lua_newuserdatauv(L, sizeof *fern, 0);
     memset(fern, 0, sizeof *fern);
     lua_createtable(L, 0, 1);
@@ -81,9 +106,7 @@ static lfern *new_fern(lua_State *L)
 
 static lfern *get_fern(lua_State *L)
 {
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &fern_key);
-    lfern *fern = lua_touserdata(L, -1);
-    lua_pop(L, 1);
+    lfern *fern = find_fern(L);
     return fern ? fern : new_fern(L);
 }
 

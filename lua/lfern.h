@@ -61,6 +61,10 @@ FERN_API lfern *lfern_of(lua_State *L);
 /* The same with an open hub; raises "fern is closed". */
 FERN_API lfern *lfern_open(lua_State *L);
 
+/* Raises where another copy of this code in the process has opened this Lua state: each would
+   have a hub, of which neither knows of the other's waits. */
+FERN_API void lfern_alone(lua_State *L);
+
 /* Push what `make` returns, and return 1. The collector rests meanwhile: no
    finalizer ends a thread that is looked at. */
 LFERN_PRIVATE int lfern_uncollected(lua_State *L, lua_CFunction make);

@@ -276,10 +276,9 @@ static const luaL_Reg body_methods[] = { { "timings", body_timings }, { NULL, NU
 
 /* ---- open ---- */
 
-FERN_API int luaopen_fern_http_core(lua_State *L);
-
 int luaopen_fern_http_core(lua_State *L)
 {
+    lfern_alone(L);
     lua_newtable(L);
     lua_pushcfunction(L, http_request);
     lua_setfield(L, -2, "request");

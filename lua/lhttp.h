@@ -27,4 +27,6 @@ LFERN_PRIVATE void lhttp_headers_open(lua_State *L);
 LFERN_PRIVATE void lhttp_send_open(lua_State *L);
 LFERN_PRIVATE void lhttp_client_open(lua_State *L);
 
+FERN_API int luaopen_fern_http_core(lua_State *L);
+
 #endif

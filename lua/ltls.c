@@ -394,6 +394,7 @@ int luaopen_fern_tls_openssl(lua_State *L)
         { "address", stream_address }, { "peer", stream_peer }, { "__tostring", stream_tostring },
         { NULL, NULL },
     };
+    lfern_alone(L);
     luaL_newlib(L, functions);
     ltls_context_open(L);
     ltls_functions_open(L);

@@ -4,7 +4,8 @@
 
 local misuse = {}
 
-local ours = debug.getinfo(1, "S").source:match("^@.*/")        -- their folder
+-- Their folder; or what names begin with of those that are linked into a program.
+local ours = debug.getinfo(1, "S").source:match("^[@=].*/")
 
 local function is_ours(info)
   return info.what == "C" or ours and info.source:sub(1, #ours) == ours

@@ -43,7 +43,7 @@ local done = setmetatable({}, { __mode = "k" })     -- a module, or a loader, th
 
 -- Is there what fern.ssl needs?
 local function has_tls()
-  return package.loaded["fern.tls"] ~= nil
+  return package.loaded["fern.tls"] ~= nil or package.preload["fern.tls.openssl"] ~= nil
     or package.searchpath("fern.tls.openssl", package.cpath) ~= nil
 end
 

@@ -4,17 +4,11 @@
 #ifndef FERN_EMBED_H
 #define FERN_EMBED_H
 
-#include "lfern.h"
+#include "lhttp.h"
+#include "ltls.h"
 #include "test.h"
 
 #include <lualib.h>
-
-#ifdef WITH_HTTP
-int luaopen_fern_http_core(lua_State *L);
-#endif
-#ifdef WITH_TLS
-int luaopen_fern_tls_openssl(lua_State *L);
-#endif
 
 static inline lua_State *embed_open(lua_Alloc allocator)
 {
