@@ -61,6 +61,12 @@ typedef struct lfuture {
 enum { LFUTURE_PACKED = -1 };   /* the results are in a table */
 
 LFERN_PRIVATE lfuture *lfuture_check(lua_State *L, int arg);
+LFERN_PRIVATE lfuture *lfuture_test(lua_State *L, int index);   /* or NULL */
+
+/* The future at 1 is done: push its results, and return how many, or why it has
+   none. May raise for want of memory. */
+LFERN_PRIVATE int lfuture_values(lua_State *L, const lfuture *self);
+LFERN_PRIVATE void lfuture_reason(lua_State *L, const lfuture *self);
 
 /* Of one that is submitted and not done. */
 LFERN_PRIVATE lfern *lfuture_fern(const lfuture *self);

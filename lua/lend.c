@@ -243,23 +243,28 @@ static bool find_ours(fern_thread *thread, void *arg)
 
 /* The hub goes on: only this state's threads end, and what is left of their
    errors is told, for the hub must not find anything of ours later. */
-static void unwind_ours(lfern *fern, double deadline)
+static int unwind_ours(lfern *fern, double deadline)
 {
+    int left = 0;
     fern_hub_each(fern->hub, kill_ours, fern);
     for (;;) {
         struct found found = { .fern = fern };
         fern_hub_each(fern->hub, find_ours, &found);
         if (!found.thread)
             break;
-        fern_hub_finish(fern->hub, found.thread, deadline);
+        left += fern_hub_finish(fern->hub, found.thread, deadline);
         fern_thread_unref(found.thread);
     }
     fern_hub_report(fern->hub);
+    return left;
 }
 
 /* What binds us to the hub goes. */
 static void leave_hub(lfern *fern)
 {
+    for (struct lguest *guest = fern->guests; guest; guest = guest->next)
+        guest->fern = NULL;
+    fern->guests = NULL;
     fern_thread *main = fern->main ? fern->main->thread : NULL;
     if (main) {
         fern->main->thread = NULL;
@@ -282,26 +287,26 @@ void lend_hub_closes(void *fern_of_state)
     fern->hub = NULL;
 }
 
-void lend_close(lua_State *L, lfern *fern)
+int lend_close(lfern *fern, double deadline)
 {
-    (void)L;
+    int left = 0;
     if (!fern->hub || fern->closing)
-        return;
+        return 0;
     fern->closing = true;
-    double deadline = fern_now() + LIMIT;
     bool forked = fern_hub_renew(fern->hub) < 0;
     lcrew_stop(fern);           /* the end of one function begins no other */
     if (!forked) {
         tell_unbegun(fern);
         if (!fern->owns_hub)
-            unwind_ours(fern, deadline);
+            left = unwind_ours(fern, deadline);
     }
     fern_hub_keep(fern->hub, fern, NULL, NULL);
     leave_hub(fern);
     if (fern->owns_hub)
-        fern_hub_close(fern->hub, deadline);
+        left = fern_hub_close(fern->hub, deadline);
     lcrew_close(fern, !forked);
     fern->hub = NULL;
+    return left;
 }
 
 /* The same; and if a thread has called os.exit(code, true), that. Where another
@@ -310,7 +315,7 @@ void lend_close(lua_State *L, lfern *fern)
 static void close_and_exit(lua_State *L, lfern *fern)
 {
     bool foreign = fern->hub && fern->main && !fern->main->thread;
-    lend_close(L, fern);
+    lend_close(fern, fern_now() + LIMIT);
     if (!fern->exit_code)
         return;
     lua_rawgeti(L, LUA_REGISTRYINDEX, fern->exit_function);

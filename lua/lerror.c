@@ -203,6 +203,8 @@ static _Noreturn void raise_deadlock(lua_State *L)
 
 static void raise_deadlk(lua_State *L)
 {
+    if (lfern_of(L)->hub && lfern_of(L)->hub != fern_hub_current())
+        luaL_error(L, "this Lua state is another OS thread's");
     if (!fern_hub_current())
         luaL_error(L, "fern is closed");
     if (!fern_current())
@@ -261,7 +263,7 @@ _Noreturn void lfern_raise(lua_State *L, int rc)
     __builtin_unreachable();
 }
 
-static bool is_raised(int rc)
+bool lfern_raises(int rc)
 {
     switch (rc) {
     case -ETIMEDOUT:
@@ -275,7 +277,7 @@ static bool is_raised(int rc)
 
 int lfern_fail_with(lua_State *L, const char *prefix, int rc)
 {
-    if (is_raised(rc))
+    if (lfern_raises(rc))
         lfern_raise(L, rc);
     lua_pushnil(L);
     if (prefix)

@@ -23,7 +23,7 @@ void lfern_alone(lua_State *L)
                       "linked into loads no fern/core.so");
 }
 
-static lfern *find_fern(lua_State *L)
+lfern *lfern_find(lua_State *L)
 {
     lua_rawgetp(L, LUA_REGISTRYINDEX, &fern_key);
     lfern *fern = lua_touserdata(L, -1);
@@ -33,7 +33,7 @@ static lfern *find_fern(lua_State *L)
 
 lfern *lfern_of(lua_State *L)
 {
-    lfern *fern = find_fern(L);
+    lfern *fern = lfern_find(L);
     if (!fern) {
         lfern_alone(L);
         luaL_error(L, "fern was not required in this Lua state");
@@ -104,18 +104,13 @@ static lfern *new_fern(lua_State *L)
     return fern;
 }
 
-static lfern *get_fern(lua_State *L)
-{
-    lfern *fern = find_fern(L);
-    return fern ? fern : new_fern(L);
-}
-
 static void open_hub(lua_State *L, lfern *fern)
 {
     fern->hub = fern_hub_current();
     fern->owns_hub = !fern->hub;
     fern->closing = false;
     int rc = fern->hub ? 0 : fern_hub_open(NULL, &fern->hub);
+    fern->failure = rc;
     if (rc < 0)
         luaL_error(L, "fern: cannot open a hub: %s", fern_error_message(rc));
     rc = fern_hub_keep(fern->hub, fern, fern, lend_hub_closes);
@@ -197,7 +192,9 @@ static void push_module(lua_State *L, lfern *fern)
 
 int luaopen_fern_core(lua_State *L)
 {
-    lfern *fern = get_fern(L);
+    lfern *fern = lfern_find(L);
+    if (!fern)
+        fern = new_fern(L);
     if (fern->module == LUA_NOREF)
         push_module(L, fern);
     else

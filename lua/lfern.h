@@ -23,6 +23,7 @@ typedef struct lfern {
     lua_State *L;               /* the main state */
     lthread *main;              /* the main thread's box */
     bool owns_hub;
+    int failure;                /* why there was no hub to be opened, last time; or 0 */
     bool closing;               /* unwinding for good: in __gc, parking is allowed */
     int extras;                 /* registry: box -> table, weak keys */
     int thread_meta;            /* registry: the boxes' metatable */
@@ -40,7 +41,17 @@ typedef struct lfern {
     unsigned places_count;
     struct lfern_place *place;          /* the last one */
     struct lcrew *crew;         /* lpool.c's */
+    struct lguest *guests;
 } lfern;
+
+/* A Lua state lent to a green thread of C's, whose it is until that ends: see
+   lembed.c. */
+struct lguest {
+    lfern *fern;                /* NULL once that has left its hub */
+    struct lguest *next, **link;
+    lua_State *L;
+    int slot;                   /* in the registry */
+};
 
 /* ---- waiting for many (lselect.c) ---- */
 
@@ -55,7 +66,10 @@ LFERN_PRIVATE void lselect_register(lua_State *L, const lselect_kind *kind);
 
 /* ---- state (lfern.c) ---- */
 
-/* The lfern of this Lua state; raises if `fern` was never required. */
+/* The lfern of this Lua state, or NULL; it takes one place on the stack. */
+LFERN_PRIVATE lfern *lfern_find(lua_State *L);
+
+/* The same; raises if `fern` was never required. */
 FERN_API lfern *lfern_of(lua_State *L);
 
 /* The same with an open hub; raises "fern is closed". */
@@ -94,6 +108,9 @@ FERN_API void lfern_left(lua_State *L, lfern *fern);
 /* After a parking call that returned `rc` < 0 by an interrupt or misuse:
    raises the kill or timeout object, or what else fits. */
 FERN_API _Noreturn void lfern_raise(lua_State *L, int rc);
+
+/* Is `rc` raised, not returned: an interrupt, misuse, -ENOMEM? */
+LFERN_PRIVATE bool lfern_raises(int rc);
 
 /* Raises the timeout object of a call's own deadline. */
 FERN_API _Noreturn void lfern_raise_timeout(lua_State *L);
@@ -325,8 +342,9 @@ static inline void *lfern_object(lua_State *L, int arg, size_t size, const void 
 
 /* ---- the end (lend.c) ---- */
 
-/* Unwind every thread of this Lua state, and close the hub if it is ours. */
-LFERN_PRIVATE void lend_close(lua_State *L, lfern *fern);
+/* Unwind every thread of this Lua state until `deadline`, and close the hub if it is
+   ours. Returns how many threads did not end. */
+LFERN_PRIVATE int lend_close(lfern *fern, double deadline);
 
 /* The hub, which is somebody else's, closes before this Lua state does. */
 LFERN_PRIVATE void lend_hub_closes(void *fern);

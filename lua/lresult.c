@@ -20,7 +20,7 @@ static int wait_for(lua_State *L, lfuture *self)
     return rc;
 }
 
-static int push_values(lua_State *L, const lfuture *self)
+int lfuture_values(lua_State *L, const lfuture *self)
 {
     if (self->values == 0)
         return 0;
@@ -35,8 +35,7 @@ static int push_values(lua_State *L, const lfuture *self)
     return self->values;
 }
 
-/* Push why the future at 1 has no result. */
-static void push_reason(lua_State *L, const lfuture *self)
+void lfuture_reason(lua_State *L, const lfuture *self)
 {
     if (self->core.status == FERN_FUTURE_CANCELLED) {
         if (self->core.result == -ECANCELED)
@@ -70,8 +69,8 @@ static int future_result(lua_State *L)
 {
     lfuture *self = wait_or_raise(L);
     if (self->core.result >= 0)
-        return push_values(L, self);
-    push_reason(L, self);
+        return lfuture_values(L, self);
+    lfuture_reason(L, self);
     return lua_error(L);
 }
 
@@ -83,8 +82,8 @@ static int future_join(lua_State *L)
         return lfern_fail(L, rc);
     lua_pushboolean(L, self->core.result >= 0);
     if (self->core.result >= 0)
-        return 1 + push_values(L, self);
-    push_reason(L, self);
+        return 1 + lfuture_values(L, self);
+    lfuture_reason(L, self);
     return 2;
 }
 
@@ -95,7 +94,7 @@ static int future_exception(lua_State *L)
     if (self->core.result >= 0)
         lua_pushnil(L);
     else
-        push_reason(L, self);
+        lfuture_reason(L, self);
     return 1;
 }
 

@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: MIT
+   lembed_call: Lua functions called from C: as green threads, by executors,
+   and their outcomes brought back. */
+#include "lembed.h"
+#include "lexecutor.h"
+
+#include <errno.h>
+
+static bool is_callable(lua_State *L, int index)
+{
+    if (lua_isfunction(L, index))
+        return true;
+    if (luaL_getmetafield(L, index, "__call") == LUA_TNIL)
+        return false;
+    lua_pop(L, 1);
+    return true;
+}
+
+/* Enter with the function and `args` arguments on the top: popped, if this fails. */
+static int enter_call(lua_State *L, int args, lfern **out)
+{
+    int rc = lembed_enter(L, 4, out);
+    if (rc == 0 && !is_callable(L, -args - 1))
+        rc = -EINVAL;
+    if (rc < 0)
+        lua_pop(L, args + 1);
+    return rc;
+}
+
+/* ---- as a green thread ---- */
+
+struct spawning {
+    lfern *fern;
+    const fern_spawn_options *given;
+    int rc;
+};
+
+/* Lua, under pcall: function, arguments, our own. Returns the thread, or nothing. */
+static int spawn(lua_State *L)
+{
+    struct spawning *spawning = lua_touserdata(L, -1);
+    fern_spawn_options options = { 0 };
+    lua_pop(L, 1);
+    if (spawning->given)
+        options = *spawning->given;
+    lthread *box = lthread_new(L, spawning->fern);
+    int count = lua_gettop(L) - 1;
+    if (!lua_checkstack(box->L, count + LUA_MINSTACK)) {
+        lthread_discard(box);
+        luaL_error(L, "too many arguments");
+    }
+    lua_insert(L, 1);
+    lua_xmove(L, box->L, count);
+    spawning->rc = lthread_start(box, &options, lthread_run);
+    return spawning->rc == 0;
+}
+
+int fern_lua_spawn(lua_State *L, int args, const fern_spawn_options *options)
+{
+    struct spawning spawning = { .given = options };
+    int rc = enter_call(L, args, &spawning.fern);
+    if (rc < 0)
+        return rc;
+    lua_pushcfunction(L, spawn);
+    lua_insert(L, -args - 2);
+    lua_pushlightuserdata(L, &spawning);
+    rc = lembed_outcome(L, lua_pcall(L, args + 2, 1, 0));
+    if (rc == 0 && spawning.rc < 0)
+        lua_pop(L, 1);
+    return rc < 0 ? rc : spawning.rc;
+}
+
+fern_thread *fern_lua_thread(lua_State *L, int index)
+{
+    lthread *box = lfern_marked(L, index, sizeof *box, &lthread_host);
+    return box && !lthread_ended(box) ? box->thread : NULL;
+}
+
+/* ---- by an executor ---- */
+
+static const char executor_key = 0;
+
+/* Push the state's own. */
+static void push_executor(lua_State *L, const lfern *fern)
+{
+    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &executor_key) != LUA_TNIL)
+        return;
+    lua_pop(L, 1);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, fern->module);
+    lua_getfield(L, -1, "executor");
+    lua_remove(L, -2);
+    lua_createtable(L, 0, 1);
+    lua_pushinteger(L, LUA_MAXINTEGER);
+    lua_setfield(L, -2, "max_workers");
+    lua_call(L, 1, 1);
+    lua_pushvalue(L, -1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &executor_key);
+}
+
+/* Lua, under pcall: the executor or nil, function, arguments, our own. */
+static int submit(lua_State *L)
+{
+    struct spawning *spawning = lua_touserdata(L, -1);
+    lua_pop(L, 1);
+    if (lua_isnil(L, 1)) {
+        push_executor(L, spawning->fern);
+        lua_replace(L, 1);
+    }
+    spawning->rc = fern_executor_full(lexecutor_check_open(L, 1)->executor);
+    if (spawning->rc < 0)
+        return 0;
+    int values = lsubmit(L);
+    spawning->rc = values == 1 ? 0 : -EAGAIN;
+    return values == 1;
+}
+
+int fern_lua_submit(lua_State *L, int executor, int args)
+{
+    struct spawning spawning = { 0 };
+    if (executor)
+        executor = lua_absindex(L, executor);
+    int rc = enter_call(L, args, &spawning.fern);
+    if (rc < 0)
+        return rc;
+    lua_pushcfunction(L, submit);
+    if (executor)
+        lua_pushvalue(L, executor);
+    else
+        lua_pushnil(L);
+    lua_rotate(L, -args - 3, 2);
+    lua_pushlightuserdata(L, &spawning);
+    rc = lembed_outcome(L, lua_pcall(L, args + 3, 1, 0));
+    if (rc == 0 && spawning.rc < 0)
+        lua_pop(L, 1);
+    return rc < 0 ? rc : spawning.rc;
+}
+
+fern_future *fern_lua_future(lua_State *L, int index)
+{
+    lfuture *future = lfuture_test(L, index);
+    return future ? &future->core : NULL;
+}
+
+/* ---- outcomes ---- */
+
+/* Lua, under pcall: the thread or future, which is done. With all its results, or
+   raises its error. */
+static int push_outcome(lua_State *L)
+{
+    lfuture *future = lfuture_test(L, 1);
+    if (!future)
+        return lthread_values(L, 1);
+    if (future->core.result >= 0)
+        return lfuture_values(L, future);
+    lfuture_reason(L, future);
+    return lua_error(L);
+}
+
+/* Parks until the thread or the future, whichever is not NULL, is done. */
+static int wait_for(lua_State *L, lfern *fern, lthread *box, lfuture *future, double deadline)
+{
+    if (box ? lthread_ended(box) : fern_future_done(&future->core)) {
+        if (box && box->thread)
+            fern_thread_observe(box->thread);
+        return 0;
+    }
+    if (!lfern_may_park(L) || (box && box->thread == fern_current()))
+        return -EDEADLK;
+    fern_park_at(L);
+    lend_before_wait();
+    int rc = box ? fern_thread_join(box->thread, deadline) : fern_future_wait(&future->core, deadline);
+    lfern_left(L, fern);
+    return rc;
+}
+
+int fern_lua_wait(lua_State *L, int index, double deadline)
+{
+    lfern *fern;
+    index = lua_absindex(L, index);
+    int rc = lembed_enter(L, 4, &fern), top = lua_gettop(L);
+    if (rc < 0)
+        return rc;
+    lthread *box = lfern_marked(L, index, sizeof *box, &lthread_host);
+    lfuture *future = box ? NULL : lfuture_test(L, index);
+    if (!box && !future)
+        return -EINVAL;
+    rc = wait_for(L, fern, box, future, deadline);
+    if (rc < 0)
+        return rc;
+    lua_pushcfunction(L, push_outcome);
+    lua_pushvalue(L, index);
+    switch (lua_pcall(L, 1, LUA_MULTRET, 0)) {
+    case LUA_OK:
+        return lua_gettop(L) - top;
+    case LUA_ERRMEM:
+        lua_pop(L, 1);
+        return -ENOMEM;
+    default:                    /* its own error, whatever that says */
+        return FERN_ERAISED;
+    }
+}
+
+/* Nobody will ask for the outcome of the thread at `index`, which is popped. */
+static void give_up(lua_State *L, int index)
+{
+    fern_thread *thread = fern_lua_thread(L, index);
+    if (thread)
+        fern_thread_kill(thread);
+    lua_settop(L, index - 1);
+}
+
+int fern_lua_call(lua_State *L, int args, int results, double deadline)
+{
+    if (results > 0 && !lua_checkstack(L, results)) {
+        lua_pop(L, args + 1);
+        return -ENOMEM;
+    }
+    int rc = fern_lua_spawn(L, args, NULL), index = lua_gettop(L);
+    if (rc < 0)
+        return rc;
+    rc = fern_lua_wait(L, index, deadline);
+    if (rc < 0 && rc != FERN_ERAISED) {
+        give_up(L, index);
+        return rc;
+    }
+    lua_remove(L, index);
+    if (rc >= 0 && results != LUA_MULTRET)
+        lua_settop(L, index - 1 + results);
+    return rc < 0 ? rc : 0;
+}
