@@ -328,8 +328,8 @@ $(BUILD)/test/%: $(O)/spec/core/%.o $(O)/core.a
 	$(link_program) $^ -Wl,--as-needed $(TEST_LIBS)
 $(EMBEDS): $(BUILD)/test/%: $(O)/spec/embed/%.o $(EMBED_O) $(O)/core.a
 	$(link_program) $^ $(FAILING:%=-Wl,--wrap=%) -Wl,--as-needed $(LUA_LIBS) $(TEST_LIBS)
-# Which loads the module beside its own fern, to be refused
-$(BUILD)/test/test_sources: | $(BUILD)/lib/fern/core.so
+# Which loads the modules beside its own fern, to be refused
+$(BUILD)/test/test_sources: | $(MODULES)
 $(O)/spec/fuzz/%.o: spec/fuzz/%.c $(O)/flags
 	$(call compile,CC ,-Icore -Ilua -Ispec/embed -Ispec/core $(LUA_CFLAGS) $(SSL_CFLAGS) $(WITH) -fvisibility=default)
 FUZZ_MAIN = $(if $(findstring clang,$(CC)),,$(O)/spec/fuzz/plain.o)
