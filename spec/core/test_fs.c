@@ -29,6 +29,7 @@ static void pass_gate(void)
     while (stuck)
         pthread_cond_wait(&changed, &lock);
     inside -= waits;
+    pthread_cond_broadcast(&changed);
     pthread_mutex_unlock(&lock);
 }
 
