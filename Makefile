@@ -99,7 +99,7 @@ TLS_C    := $(if $(filter yes,$(TLS)),$(wildcard core/tls*.c lua/ltls*.c))
 # For what is compiled one way or the other
 WITH     := $(if $(HTTP_C),-DWITH_HTTP) $(if $(TLS_C),-DWITH_TLS)
 # Sources, tests and benchmarks of what is left out
-WITHOUT  := $(if $(HTTP_C),,bench/fetch.c spec/core/test_http% spec/embed/test_http%) \
+WITHOUT  := $(if $(LUA_LIBS),,bench/embed%) $(if $(HTTP_C),,bench/fetch.c spec/core/test_http% spec/embed/test_http%) \
             $(if $(TLS_C),,bench/tls% spec/core/test_tls% spec/embed/test_tls%)
 HEADERS  := $(sort $(wildcard include/*.h))
 LUA_SRC  := $(sort $(shell find lua/fern -name '*.lua' 2>/dev/null))
@@ -299,7 +299,7 @@ $(O)/spec/core/%.o: spec/core/%.c $(O)/flags
 $(O)/spec/embed/%.o: spec/embed/%.c $(O)/flags
 	$(call compile,CC ,-Icore -Ilua -Ispec/core $(LUA_CFLAGS) $(LIBEV_CFLAGS) $(SSL_CFLAGS) $(WITH) -fvisibility=default)
 $(O)/bench/%.o: bench/%.c $(O)/flags
-	$(call compile,CC ,-Icore $(LIBEV_CFLAGS) $(CURL_CFLAGS) $(SSL_CFLAGS))
+	$(call compile,CC ,-Icore $(LUA_CFLAGS) $(LIBEV_CFLAGS) $(CURL_CFLAGS) $(SSL_CFLAGS))
 
 link = @mkdir -p $(@D) && echo '  LD   $@' && $(CC) $(ALL_CFLAGS) $(LDFLAGS) $(1) -o $@
 link_module = $(call link,$(LTO) $(MODULE_LDFLAGS))
@@ -340,6 +340,8 @@ $(BUILD)/fuzz/%: $(O)/spec/fuzz/%.o $(FUZZ_MAIN) $(if $(LUA_LIBS),$(O)/lua.a) $(
 	$(link_program) $^ $(if $(FUZZ_MAIN),,-fsanitize=fuzzer) -Wl,--as-needed $(LUA_LIBS) $(TEST_LIBS)
 # What spec/embed/failing.c makes fail in them
 FAILING = malloc calloc realloc strdup posix_memalign mmap madvise mprotect
+$(BUILD)/bench/embed%: $(O)/bench/embed%.o $(EMBEDDING_O) $(O)/lua.a $(O)/core.a
+	$(link_program) $^ -Wl,--as-needed $(LUA_LIBS) $(TEST_LIBS)
 $(BUILD)/bench/%: $(O)/bench/%.o $(O)/core.a
 	$(link_program) $^ -Wl,--as-needed $(TEST_LIBS)
 

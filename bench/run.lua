@@ -32,6 +32,7 @@ local benchmarks = {
   script("switch", "same", "depths", "protected", "pcall", "index", "mixed"),
   program("context", ""),
   script("spawn", ""),
+  program("embed_lua", ""),
   script("memory", table.unpack(sizes)),
   program("cthreads", 10, 100, 1000, 10000, 100000, million),
   script("sleepers", table.unpack(sizes)),

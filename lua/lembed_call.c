@@ -32,42 +32,47 @@ static int enter_call(lua_State *L, int args, lfern **out)
 struct spawning {
     lfern *fern;
     const fern_spawn_options *given;
+    lthread *box;
     int rc;
 };
 
 /* Lua, under pcall: function, arguments, our own. Returns the thread, or nothing. */
 static int spawn(lua_State *L)
 {
+    int count = lua_gettop(L) - 1;
     struct spawning *spawning = lua_touserdata(L, -1);
     fern_spawn_options options = { 0 };
-    lua_pop(L, 1);
     if (spawning->given)
         options = *spawning->given;
-    lthread *box = lthread_new(L, spawning->fern);
-    int count = lua_gettop(L) - 1;
-    if (!lua_checkstack(box->L, count + LUA_MINSTACK)) {
+    lthread *box = spawning->box = lthread_new(L, spawning->fern);
+    if (!lua_checkstack(box->L, count + LUA_MINSTACK) || !lua_checkstack(L, count)) {
         lthread_discard(box);
-        luaL_error(L, "too many arguments");
+        luaL_error(L, "not enough memory");
     }
-    lua_insert(L, 1);
+    for (int i = 1; i <= count; i++)
+        lua_pushvalue(L, i);
     lua_xmove(L, box->L, count);
     spawning->rc = lthread_start(box, &options, lthread_run);
     return spawning->rc == 0;
 }
 
-int fern_lua_spawn(lua_State *L, int args, const fern_spawn_options *options)
+static int start(lua_State *L, int args, struct spawning *spawning)
 {
-    struct spawning spawning = { .given = options };
-    int rc = enter_call(L, args, &spawning.fern);
+    int rc = enter_call(L, args, &spawning->fern);
     if (rc < 0)
         return rc;
     lua_pushcfunction(L, spawn);
     lua_insert(L, -args - 2);
-    lua_pushlightuserdata(L, &spawning);
+    lua_pushlightuserdata(L, spawning);
     rc = lembed_outcome(L, lua_pcall(L, args + 2, 1, 0));
-    if (rc == 0 && spawning.rc < 0)
+    if (rc == 0 && spawning->rc < 0)
         lua_pop(L, 1);
-    return rc < 0 ? rc : spawning.rc;
+    return rc < 0 ? rc : spawning->rc;
+}
+
+int fern_lua_spawn(lua_State *L, int args, const fern_spawn_options *options)
+{
+    return start(L, args, &(struct spawning){ .given = options });
 }
 
 fern_thread *fern_lua_thread(lua_State *L, int index)
@@ -156,6 +161,39 @@ static int push_outcome(lua_State *L)
     return lua_error(L);
 }
 
+/* The results of a thread that is done, if that takes nothing which may fail: returns
+   how many; or -1. */
+static int push_quickly(lua_State *L, lthread *box)
+{
+    int count = box->values;
+    if (count > LUA_MINSTACK / 2 || lthread_status(box) != FERN_DONE || !lthread_intact(box) ||
+        !lua_checkstack(L, count))
+        return -1;
+    for (int i = 1; i <= count; i++)
+        lua_pushvalue(box->L, LTHREAD_BASE + i);
+    lua_xmove(box->L, L, count);
+    return count;
+}
+
+/* The outcome of the thread `box`, or of the future, at `index`: as of fern_lua_wait. */
+static int take_outcome(lua_State *L, lthread *box, int index)
+{
+    int top = lua_gettop(L), count = box ? push_quickly(L, box) : -1;
+    if (count >= 0)
+        return count;
+    lua_pushcfunction(L, push_outcome);
+    lua_pushvalue(L, index);
+    switch (lua_pcall(L, 1, LUA_MULTRET, 0)) {
+    case LUA_OK:
+        return lua_gettop(L) - top;
+    case LUA_ERRMEM:
+        lua_pop(L, 1);
+        return -ENOMEM;
+    default:                    /* its own error, whatever that says */
+        return FERN_ERAISED;
+    }
+}
+
 /* Parks until the thread or the future, whichever is not NULL, is done. */
 static int wait_for(lua_State *L, lfern *fern, lthread *box, lfuture *future, double deadline)
 {
@@ -177,7 +215,7 @@ int fern_lua_wait(lua_State *L, int index, double deadline)
 {
     lfern *fern;
     index = lua_absindex(L, index);
-    int rc = lembed_enter(L, 4, &fern), top = lua_gettop(L);
+    int rc = lembed_enter(L, 4, &fern);
     if (rc < 0)
         return rc;
     lthread *box = lfern_marked(L, index, sizeof *box, &lthread_host);
@@ -185,46 +223,40 @@ int fern_lua_wait(lua_State *L, int index, double deadline)
     if (!box && !future)
         return -EINVAL;
     rc = wait_for(L, fern, box, future, deadline);
-    if (rc < 0)
-        return rc;
-    lua_pushcfunction(L, push_outcome);
-    lua_pushvalue(L, index);
-    switch (lua_pcall(L, 1, LUA_MULTRET, 0)) {
-    case LUA_OK:
-        return lua_gettop(L) - top;
-    case LUA_ERRMEM:
-        lua_pop(L, 1);
-        return -ENOMEM;
-    default:                    /* its own error, whatever that says */
-        return FERN_ERAISED;
-    }
+    return rc < 0 ? rc : take_outcome(L, box, index);
 }
 
-/* Nobody will ask for the outcome of the thread at `index`, which is popped. */
-static void give_up(lua_State *L, int index)
+/* Nobody will ask for the outcome of the thread. */
+static void give_up(lthread *box)
 {
-    fern_thread *thread = fern_lua_thread(L, index);
-    if (thread)
-        fern_thread_kill(thread);
-    lua_settop(L, index - 1);
+    if (!lthread_ended(box))
+        fern_thread_kill(box->thread);
 }
 
 int fern_lua_call(lua_State *L, int args, int results, double deadline)
 {
+    struct spawning spawning = { 0 };
     if (results > 0 && !lua_checkstack(L, results)) {
         lua_pop(L, args + 1);
         return -ENOMEM;
     }
-    int rc = fern_lua_spawn(L, args, NULL), index = lua_gettop(L);
+    int rc = start(L, args, &spawning), index = lua_gettop(L);
     if (rc < 0)
         return rc;
-    rc = fern_lua_wait(L, index, deadline);
+    rc = wait_for(L, spawning.fern, spawning.box, NULL, deadline);
+    if (rc < 0)
+        give_up(spawning.box);
+    else
+        rc = take_outcome(L, spawning.box, index);
     if (rc < 0 && rc != FERN_ERAISED) {
-        give_up(L, index);
+        lua_settop(L, index - 1);
         return rc;
     }
-    lua_remove(L, index);
-    if (rc >= 0 && results != LUA_MULTRET)
+    if (rc == 1 || rc < 0)
+        lua_replace(L, index);  /* the thread */
+    else
+        lua_remove(L, index);
+    if (rc >= 0 && results != LUA_MULTRET && results != rc)
         lua_settop(L, index - 1 + results);
     return rc < 0 ? rc : 0;
 }
