@@ -11,6 +11,7 @@ LUA      ?= lua5.4
 PREFIX   ?= /usr/local
 LUADIR   ?= $(PREFIX)/share/lua/5.4
 LIBDIR   ?= $(PREFIX)/lib/lua/5.4
+CLIBDIR  ?= $(PREFIX)/lib
 INCDIR   ?= $(PREFIX)/include
 DESTDIR  ?=
 # How stacks are switched: asm (the default where there is one) or ucontext
@@ -86,6 +87,7 @@ ALL_CFLAGS = -std=gnu11 $(WARNINGS) $(CFLAGS) -fPIC -fvisibility=hidden -fno-sem
 ALL_CPPFLAGS = -Iinclude $(CPPFLAGS)
 # nodelete: lua_close unloads modules, and our threads and handlers outlive it
 MODULE_LDFLAGS = -shared -Wl,-z,nodelete -Wl,-z,now -Wl,-Bsymbolic
+OBJCOPY = $(or $(call ask,$(CC) -print-prog-name=objcopy),objcopy)
 
 # -- What is built from what
 O := $(BUILD)/obj
@@ -108,15 +110,19 @@ objects   = $(patsubst %,$(O)/%.o,$(basename $(1)))
 CORE_O   := $(call objects,$(CORE_C) $(CORE_S))
 HTTP_O   := $(call objects,$(HTTP_C))
 TLS_O    := $(call objects,$(TLS_C))
-EMBEDDING_O := $(call objects,$(EMBEDDING_C) lua/sources.S)
+LIB_LUA_O := $(call objects,$(LUA_C) $(filter lua/%,$(HTTP_C) $(TLS_C)) $(EMBEDDING_C) lua/sources.S)
 BENCH_C  := $(filter-out $(WITHOUT),$(wildcard bench/*.c))
 TEST_C   := $(filter-out $(WITHOUT),$(wildcard spec/core/test_*.c))
 # Tests of the core and the bindings in a program: not without a liblua
 EMBED_C  := $(if $(LUA_LIBS),$(filter-out $(WITHOUT),$(wildcard spec/embed/test_*.c)))
-EMBED_O  := $(call objects,spec/embed/failing.c $(LUA_C) $(filter lua/%,$(HTTP_C) $(TLS_C))) $(EMBEDDING_O)
+EMBED_O  := $(call objects,spec/embed/failing.c) $(LIB_LUA_O)
 TEST_O   := $(call objects,$(TEST_C) $(EMBED_C) $(BENCH_C))
 MODULES  := $(BUILD)/lib/fern/core.so $(if $(HTTP_C),$(BUILD)/lib/fern/http/core.so) \
             $(if $(TLS_C),$(BUILD)/lib/fern/tls/openssl.so)
+VERSION  := $(shell sed -n 's/^.define FERN_VERSION_[A-Z]* \([0-9]*\)$$/\1/p' include/fern.h | paste -sd.)
+SO       := so.$(firstword $(subst ., ,$(VERSION)))
+LIBS     := fern $(if $(TLS_C),fern-tls) $(if $(HTTP_C),fern-http) $(if $(LUA_FOUND),fern-lua)
+LIB_FILES := $(foreach lib,$(LIBS),$(BUILD)/lib/lib$(lib).a $(BUILD)/lib/lib$(lib).so.$(VERSION))
 EMBEDS   := $(patsubst spec/embed/%.c,$(BUILD)/test/%,$(EMBED_C))
 FUZZ_C   := $(filter-out $(if $(HTTP_C),,spec/fuzz/fuzz_http%) $(if $(TLS_C),,spec/fuzz/fuzz_tls%) \
             $(if $(LUA_LIBS),,spec/fuzz/fuzz_lua%),$(wildcard spec/fuzz/fuzz_*.c))
@@ -136,11 +142,15 @@ ifneq ($(filter-out all tests benches tidy run%,$(MAKECMDGOALS)),)
 .NOTPARALLEL:
 endif
 .DELETE_ON_ERROR:
-.PHONY: all tests benches demo test test-core spec lint check asan tsan valgrind stress test-aarch64 soak bench \
-        fuzz tidy run run-core run-fuzz run-spec run-demo run-bench run-lint install uninstall env clean help left-out FORCE
+.PHONY: all modules libs tests benches demo test test-core spec lint check asan tsan valgrind stress test-aarch64 soak bench \
+        fuzz tidy run run-core run-fuzz run-spec run-demo run-bench run-lint install install-modules install-libs uninstall env clean help left-out FORCE
 
 # -- Commands
-all: $(MODULES) $(BUILD)/lua/fern left-out  ## build the module (the default); installs nothing
+all: modules libs  ## build the module and the C libraries (the default); installs nothing
+
+modules: $(MODULES) $(BUILD)/lua/fern left-out  ## what Lua requires alone
+
+libs: $(LIB_FILES)  ## the C libraries alone
 
 demo:  ## set up, build, and fetch 100 pages from a site that the example serves itself
 	$(setup) demo
@@ -200,21 +210,21 @@ bench:  ## measure; prints a table and writes build/bench.json
 	$(again) run-bench
 
 # What the above run once all is there: they ask anew what the machine has
-run: all tests $(BUILD)/spec/unix.so
+run: modules libs tests $(BUILD)/spec/unix.so
 	@$(run_tests) core spec
 run-core: tests
 	@$(run_tests) core
-run-spec: all $(BUILD)/spec/unix.so
+run-spec: modules $(if $(filter spec %/install_spec.lua,$(SPEC)),libs) $(BUILD)/spec/unix.so
 	@$(run_tests) spec
 run-fuzz: $(FUZZERS)
 	@BUILD='$(BUILD)' tools/fuzz $$(($(FUZZ_SECONDS) / $(words $(FUZZERS)))) $(FUZZERS)
-run-demo: all
+run-demo: modules
 	@$(with_env) $(LUA) examples/urls.lua
-run-soak: all
+run-soak: modules
 	@$(with_env) ulimit -n $$(ulimit -H -n) && SECONDS='$(SECONDS)' CONNECTIONS='$(CONNECTIONS)' SEED='$(SEED)' $(LUA) spec/soak.lua
-run-bench: all benches
+run-bench: modules benches
 	@$(with_env) FERN_BENCH_BUILD='$(BUILD)' $(LUA) bench/run.lua
-run-lint: all
+run-lint: modules
 	@$(LUA) tools/lint_layers.lua
 	@$(with_env) $(LUA) tools/lint_types.lua
 	@$(lint_env) tools/lint_headers
@@ -226,17 +236,37 @@ lint_env = CC='$(CC)' CPPFLAGS='$(CPPFLAGS) $(LUA_CFLAGS) $(LIBEV_CFLAGS) $(CURL
 strict-clang: faster = CFLAGS=-O0
 strict-clang: also = tidy
 strict-%:
-	$(again) CC=$* $(faster) BUILD=$(BUILD)/strict/$* FLAVOUR=strict all tests benches $(also)
+	$(again) CC=$* $(faster) BUILD=$(BUILD)/strict/$* FLAVOUR=strict modules tests benches $(also)
 
 # A source is looked at again when its object is made again
 tidy: $(patsubst %.c,$(O)/%.tidy,$(CORE_C) $(LUA_C) $(HTTP_C) $(TLS_C) $(EMBEDDING_C))
 $(O)/%.tidy: $(O)/%.o .clang-tidy tools/lint_code tools/lint_raises.h
 	@$(lint_env) tools/lint_code $*.c && touch $@
 
-install: all  ## into PREFIX (LUADIR, LIBDIR, INCDIR; DESTDIR goes before them)
+install: install-modules install-libs  ## into PREFIX (LUADIR, LIBDIR, CLIBDIR, INCDIR; DESTDIR goes before them)
+
+install-modules: modules  ## what Lua requires alone, into PREFIX
 	@for f in $(LUA_SRC:lua/%=%); do install -D -m 644 lua/$$f '$(DESTDIR)$(LUADIR)'/$$f || exit 1; done
 	@for f in $(MODULES:$(BUILD)/lib/%=%); do install -D -m 755 $(BUILD)/lib/$$f '$(DESTDIR)$(LIBDIR)'/$$f || exit 1; done
+
+install-libs: libs  ## the C libraries alone, with headers and what pkg-config reads
 	@for f in $(HEADERS:include/%=%); do install -D -m 644 include/$$f '$(DESTDIR)$(INCDIR)'/$$f || exit 1; done
+	@for lib in $(LIBS); do \
+	    install -D -m 644 $(BUILD)/lib/lib$$lib.a '$(DESTDIR)$(CLIBDIR)'/lib$$lib.a && \
+	    install -D -m 755 $(BUILD)/lib/lib$$lib.so.$(VERSION) '$(DESTDIR)$(CLIBDIR)'/lib$$lib.so.$(VERSION) && \
+	    ln -sf lib$$lib.so.$(VERSION) '$(DESTDIR)$(CLIBDIR)'/lib$$lib.$(SO) && \
+	    ln -sf lib$$lib.$(SO) '$(DESTDIR)$(CLIBDIR)'/lib$$lib.so && \
+	    install -d '$(DESTDIR)$(CLIBDIR)'/pkgconfig && \
+	    sed $(PC) packages/$$lib.pc.in >'$(DESTDIR)$(CLIBDIR)'/pkgconfig/$$lib.pc || exit 1; \
+	done
+	@$(ldconfig)
+# What stands in the .pc files: folders below PREFIX as such, so that a tree may be moved
+PC = $(call in_pc,prefix,$(PREFIX)) $(call in_pc,libdir,$(CLIBDIR:$(PREFIX)/%=$${prefix}/%)) \
+     $(call in_pc,includedir,$(INCDIR:$(PREFIX)/%=$${prefix}/%)) $(call in_pc,version,$(VERSION)) \
+     $(call in_pc,libev,$(LIBEV_LIBS)) $(call in_pc,ssl,$(SSL_LIBS)) $(call in_pc,curl,$(CURL_LIBS)) \
+     $(call in_pc,lua,$(LUA_PC)) $(call in_pc,lua_cflags,$(LUA_CFLAGS)) \
+     $(call in_pc,requires,$(foreach lib,$(filter-out fern-lua,$(LIBS)),$(lib) = $(VERSION)))
+in_pc = -e 's|@$(1)@|$(strip $(2))|'
 
 uninstall:  ## take away what install put there, and nothing else
 	@cd '$(DESTDIR)$(LUADIR)' 2>/dev/null && rm -f $(LUA_SRC:lua/%=%) && \
@@ -244,6 +274,11 @@ uninstall:  ## take away what install put there, and nothing else
 	@cd '$(DESTDIR)$(LIBDIR)' 2>/dev/null && rm -f fern/core.so fern/http/core.so fern/tls/openssl.so && \
 	    { rmdir --ignore-fail-on-non-empty fern/http fern/tls fern 2>/dev/null || :; } || :
 	@cd '$(DESTDIR)$(INCDIR)' 2>/dev/null && rm -f $(HEADERS:include/%=%) || :
+	@cd '$(DESTDIR)$(CLIBDIR)' 2>/dev/null && for lib in fern fern-tls fern-http fern-lua; do \
+	    rm -f lib$$lib.a lib$$lib.so lib$$lib.$(SO) lib$$lib.$(SO).* pkgconfig/$$lib.pc; done || :
+	@$(ldconfig)
+# What has come or gone below /usr/local/lib and its like, the loader learns by this alone
+ldconfig = if [ -z '$(DESTDIR)' ] && [ "$$(id -u)" = 0 ]; then ldconfig 2>/dev/null || :; fi
 
 env:  ## print what makes `lua5.4` find this build: eval "$(make -s env)"
 	@tools/env '$(BUILD)'
@@ -253,7 +288,7 @@ clean:  ## remove build/
 
 help:  ## this list
 	@sed -n 's/^\([a-z][a-z0-9-]*\):.*  ## /\1\t/p' Makefile | while IFS='	' read -r name what; do \
-	    printf '  %-14s %s\n' "$$name" "$$what"; done
+	    printf '  %-16s %s\n' "$$name" "$$what"; done
 	@echo '  Settings stand at the top of the Makefile: CC CFLAGS LDFLAGS LUA PREFIX DESTDIR CONTEXT ...'
 
 # -- Files
@@ -316,6 +351,36 @@ $(BUILD)/lib/fern/http/core.so: $(HTTP_O) $(BUILD)/lib/fern/core.so
 	$(link_module) $(HTTP_O) $(upon_core) $(CURL_LIBS)
 $(BUILD)/lib/fern/tls/openssl.so: $(TLS_O) $(BUILD)/lib/fern/core.so
 	$(link_module) $(TLS_O) $(upon_core) $(SSL_LIBS)
+
+# The C libraries: HTTP, TLS and Lua's parts stand upon libfern, each with what it shows alone
+CLIB := $(BUILD)/lib/lib
+link_library = $(link_module) -Wl,-soname,$(soname)
+soname = $(patsubst %.so.$(VERSION),%.$(SO),$(@F))
+symlinks = && ln -sf $(@F) $(@D)/$(soname) && ln -sf $(soname) $(@D)/$(soname:.$(SO)=.so)
+upon = -L$(BUILD)/lib $(1:%=-l%)
+# What stands in an archive is for any compiler: no code that only this one reads
+no_lto = $(if $(LTO),&& $(OBJCOPY) -R '.gnu.lto_*' -R '.gnu.debuglto_*' $(1))
+archive = @echo '  AR   $@' && rm -f $@ && $(AR) rc $@
+$(CLIB)fern.so.$(VERSION): $(CORE_O)
+	$(link_library) $^ $(LIBEV_LIBS) -Wl,-z,defs $(symlinks)
+$(CLIB)fern-tls.so.$(VERSION): $(filter $(O)/core/%,$(TLS_O)) | $(CLIB)fern.so.$(VERSION)
+	$(link_library) $^ $(call upon,fern) $(SSL_LIBS) -Wl,-z,defs $(symlinks)
+$(CLIB)fern-http.so.$(VERSION): $(filter $(O)/core/%,$(HTTP_O)) | $(CLIB)fern.so.$(VERSION)
+	$(link_library) $^ $(call upon,fern) $(CURL_LIBS) -Wl,-z,defs $(symlinks)
+$(CLIB)fern-lua.so.$(VERSION): $(LIB_LUA_O) lua/exports.map | $(patsubst %,$(CLIB)%.so.$(VERSION),$(filter-out fern-lua,$(LIBS)))
+	$(link_library) $(LIB_LUA_O) $(call upon,$(filter-out fern-lua,$(LIBS))) -Wl,--version-script=lua/exports.map $(symlinks)
+$(CLIB)fern.a: $(CORE_O)
+	$(archive) $^ $(call no_lto,$@)
+$(CLIB)fern-tls.a: $(filter $(O)/core/%,$(TLS_O))
+	$(archive) $^ $(call no_lto,$@)
+$(CLIB)fern-http.a: $(filter $(O)/core/%,$(HTTP_O))
+	$(archive) $^ $(call no_lto,$@)
+# One object, of which the program sees what it would of the shared library
+$(CLIB)fern-lua.a: $(O)/fern-lua.o
+	$(archive) $^
+$(O)/fern-lua.o: $(LIB_LUA_O)
+	$(call link,$(LTO) -r -nostdlib $(if $(LTO),-flinker-output=nolto-rel)) $^ && \
+	    $(OBJCOPY) -w --localize-hidden -G 'fern_*' -G 'luaopen_fern_*' $@
 
 # For specs: the system calls that Lua lacks
 $(BUILD)/spec/%.so: spec/support/%.c $(O)/flags

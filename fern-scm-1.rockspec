@@ -21,8 +21,8 @@ external_dependencies = {
 }
 build = {
    type = "make",
-   build_target = "all",
-   install_target = "install",
+   build_target = "modules",
+   install_target = "install-modules",
    build_variables = {
       BUILD = "build/rock",
       CC = "$(CC)",

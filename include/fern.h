@@ -27,6 +27,14 @@ extern "C" {
 #define FERN_API __attribute__((visibility("default")))
 #define FERN_NEVER __builtin_inf()
 
+/* Of this header, for a program that is compiled with it: three numbers, and "0.1.0". */
+#define FERN_VERSION_MAJOR 0
+#define FERN_VERSION_MINOR 1
+#define FERN_VERSION_PATCH 0
+#define FERN_VERSION_TEXT(major, minor, patch) #major "." #minor "." #patch
+#define FERN_VERSION_OF(major, minor, patch) FERN_VERSION_TEXT(major, minor, patch)
+#define FERN_VERSION FERN_VERSION_OF(FERN_VERSION_MAJOR, FERN_VERSION_MINOR, FERN_VERSION_PATCH)
+
 struct addrinfo;
 struct iovec;
 struct pollfd;
@@ -40,6 +48,9 @@ typedef struct fern_executor fern_executor;
 typedef struct fern_crew fern_crew;
 typedef struct fern_io fern_io;
 typedef struct fern_watch fern_watch;
+
+/* Any thread. The version of the library that runs, such as "0.1.0"; static. */
+FERN_API const char *fern_version(void);
 
 /* ---- errors --------------------------------------------------------- */
 
@@ -1003,7 +1014,7 @@ struct fern_future {
     } owner;
     /* In a worker's thread, with its data; returns as a fern_body does. */
     int (*run)(fern_future *future, void *data);
-    union {
+    __extension__ union {
         int result;             /* once done; of a cancelled one, why: -ECANCELED */
         uint32_t since_low;     /* ours, before */
     };

@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: MIT
 -- What `make install` puts where it is told to, with the rockspec's variables too: all
--- that there is to be required or included, and nothing that uninstall leaves there.
+-- that there is to be required, included or linked, and nothing that uninstall leaves there.
+-- And that programs are built with it by what pkg-config says, and nothing else.
 
 local function output_of(command)
   local pipe = assert(io.popen(command .. " 2>&1"))
@@ -14,12 +15,14 @@ local function text_of(path)
   return file:read("a")
 end
 
-local function files_of(folder)
+local function lines_of(command)
   local list = {}
-  for path in output_of(("cd '%s' && find . ! -type d | sort"):format(folder)):gmatch("%./([^\n]+)") do
-    list[#list + 1] = path
-  end
+  for line in output_of(command):gmatch("[^\n]+") do list[#list + 1] = line end
   return list
+end
+
+local function files_of(folder)
+  return lines_of(("cd '%s' && find . ! -type d | sed 's,^\\./,,' | sort"):format(folder))
 end
 
 local function in_folder(fn)
@@ -28,28 +31,64 @@ local function in_folder(fn)
   fn(folder)
 end
 
+local BUILD <const> = os.getenv("BUILD") or "build"
+
 -- What is built stays as it is: these tests are of another build, perhaps.
 local function make(target, folder, variables)
-  local build = os.getenv("BUILD") or "build"
-  return output_of(("make -s -o all %s BUILD='%s' DESTDIR='%s' %s"):format(target, build, folder, variables or ""))
+  return output_of(("make -s -o modules -o libs %s BUILD='%s' DESTDIR='%s' %s"):format(target, BUILD, folder, variables or ""))
+end
+
+local function is_built(path)
+  local file <close> = io.open(("%s/lib/%s"):format(BUILD, path))
+  return file ~= nil
 end
 
 -- C's modules that were built here: luaopen_fern_http_core is that of fern/http/core.so.
-local function built()
-  local list, build = {}, os.getenv("BUILD") or "build"
+local function modules()
+  local list = {}
   for name in output_of("cat lua/*.c"):gmatch("\nint luaopen_([%w_]+)%(lua_State") do
     local path = name:gsub("_", "/") .. ".so"
-    local file = io.open(("%s/lib/%s"):format(build, path))
-    if file then list[#list + 1] = path file:close() end
+    if is_built(path) then list[#list + 1] = path end
   end
   return list
 end
 
-local function expected(lua, lib, include)
+-- The C libraries that were.
+local function libraries()
   local list = {}
-  for _, path in ipairs(files_of("lua/fern")) do list[#list + 1] = lua .. "/fern/" .. path end
-  for _, path in ipairs(built()) do list[#list + 1] = lib .. "/" .. path end
-  for _, path in ipairs(files_of("include")) do list[#list + 1] = include .. "/" .. path end
+  for _, name in ipairs { "fern", "fern-tls", "fern-http", "fern-lua" } do
+    if is_built(("lib%s.so"):format(name)) then list[#list + 1] = name end
+  end
+  return list
+end
+
+local function version()
+  local numbers = {}
+  for number in text_of("include/fern.h"):gmatch("#define FERN_VERSION_%u+ (%d+)\n") do numbers[#numbers + 1] = number end
+  assert.are.equal(3, #numbers)
+  return table.concat(numbers, ".")
+end
+
+local function add(list, folder, paths)
+  for _, path in ipairs(paths) do list[#list + 1] = folder .. "/" .. path end
+end
+
+local function modules_in(lua, lib)
+  local list = {}
+  add(list, lua .. "/fern", files_of("lua/fern"))
+  add(list, lib, modules())
+  table.sort(list)
+  return list
+end
+
+local function expected(prefix)
+  local list = modules_in(prefix .. "/share/lua/5.4", prefix .. "/lib/lua/5.4")
+  add(list, prefix .. "/include", files_of("include"))
+  for _, name in ipairs(libraries()) do
+    local so = ("lib%s.so"):format(name)
+    add(list, prefix .. "/lib", { ("lib%s.a"):format(name), so, so .. ".0", so .. "." .. version() })
+    add(list, prefix .. "/lib/pkgconfig", { name .. ".pc" })
+  end
   table.sort(list)
   return list
 end
@@ -63,11 +102,11 @@ local rock = {}
 assert(loadfile("fern-scm-1.rockspec", "t", rock))()
 
 describe("install", function()
-  it("puts every module and header there, and uninstall takes all of it away", function()
+  it("puts every module, header and library there, and uninstall takes all of it away", function()
     in_folder(function(folder)
       make("install", folder, "PREFIX=/opt/x")
-      assert.is_true(#built() > 0)
-      assert.are.same(expected("opt/x/share/lua/5.4", "opt/x/lib/lua/5.4", "opt/x/include"), sorted(files_of(folder)))
+      assert.is_true(#modules() > 0 and #libraries() > 1)
+      assert.are.same(expected("opt/x"), sorted(files_of(folder)))
       make("uninstall", folder, "PREFIX=/opt/x")
       assert.are.same({}, files_of(folder))
       assert.are.equal("", output_of(("find '%s' -name fern"):format(folder)))
@@ -83,15 +122,15 @@ describe("install", function()
     end)
   end)
 
-  it("goes where the rockspec's variables say", function()
+  it("puts what Lua requires, and nothing else, where the rockspec's variables say", function()
     in_folder(function(folder)
       local variables = {}
       for _, name in ipairs { "PREFIX", "LUADIR", "LIBDIR" } do
         assert.are.equal(("$(%s)"):format(name), rock.build.install_variables[name])
         variables[#variables + 1] = ("%s=/%s"):format(name, name:lower())
       end
-      make("install", folder, table.concat(variables, " "))
-      assert.are.same(expected("luadir", "libdir", "prefix/include"), sorted(files_of(folder)))
+      make(rock.build.install_target, folder, table.concat(variables, " "))
+      assert.are.same(modules_in("luadir", "libdir"), sorted(files_of(folder)))
     end)
   end)
 
@@ -102,5 +141,122 @@ describe("install", function()
         assert.is_truthy(makefile:find("\n" .. name .. "%s*%??="), name)
       end
     end
+  end)
+end)
+
+-- ---- the C libraries ----
+
+-- The functions that headers declare, and what else a library of ours has a name for.
+local function declared(headers, more)
+  local list = more or {}
+  for _, path in ipairs(lines_of("ls " .. headers)) do
+    for name in text_of(path):gmatch("\nFERN_API [^;]-([%w_]+)%(") do list[#list + 1] = name end
+  end
+  return sorted(list)
+end
+
+local function exported(name)
+  return sorted(lines_of(("nm -D --defined-only '%s/lib/lib%s.so' | sed 's/.* //'"):format(BUILD, name)))
+end
+
+local HEADERS <const> = {
+  fern = "include/*.h | grep -v '_tls\\|_http\\|_lua'",
+  ["fern-tls"] = "include/fern_tls.h", ["fern-http"] = "include/fern_http.h",
+  ["fern-lua"] = "include/fern_lua*.h 2>/dev/null || :",
+}
+
+-- What a sanitizer was compiled into needs its flags; what Valgrind watches, its time.
+local sanitized = os.getenv "FLAVOUR" == "asan" or os.getenv "FLAVOUR" == "tsan"
+local plainly = sanitized and pending or it
+
+-- `command`, with $CC, $CXX and pkg-config as one has them after an install below `folder`.
+local function within(folder, command)
+  local lib = folder .. "/opt/lib"
+  return output_of(([[PKG_CONFIG_PATH='%s/pkgconfig' LD_LIBRARY_PATH='%s' && export PKG_CONFIG_PATH LD_LIBRARY_PATH &&
+    cd '%s' && CC=${CC:-cc} CXX=${CXX:-c++} && %s]]):format(lib, lib, folder, command))
+end
+
+local function installed(fn)
+  in_folder(function(folder)
+    make("install", "", ("PREFIX='%s/opt'"):format(folder))
+    output_of(("cp spec/install/* '%s'"):format(folder))
+    fn(folder)
+  end)
+end
+
+local has_lua = #libraries() > 1 and is_built "libfern-lua.so"
+
+describe("the C library", function()
+  for name, headers in pairs(HEADERS) do
+    local when_built = is_built(("lib%s.so"):format(name)) and it or pending
+    when_built(("%s shows what its headers declare, and nothing else"):format(name), function()
+      local more = {}
+      for _, path in ipairs(name == "fern-lua" and modules() or {}) do
+        more[#more + 1] = "luaopen_" .. path:gsub("%.so$", ""):gsub("/", "_")
+      end
+      assert.are.same(declared(headers, more), exported(name))
+    end)
+  end
+
+  it("needs no Lua, OpenSSL or libcurl", function()
+    local needed = output_of(("readelf -d '%s/lib/libfern.so'"):format(BUILD))
+    assert.is_truthy(needed:find("[libfern.so.0]", 1, true))
+    assert.is_falsy(needed:find("lua", 1, true) or needed:find("ssl", 1, true) or needed:find("curl", 1, true), needed)
+  end)
+
+  it("brings no Lua of its own", function()
+    local needed = is_built "libfern-lua.so" and output_of(("readelf -d '%s/lib/libfern-lua.so'"):format(BUILD)) or ""
+    assert.is_falsy(needed:find("NEEDED[^\n]*liblua"), needed)
+  end)
+
+  it("stays where it was moved to with its folder", function()
+    installed(function(folder)
+      output_of(("mv '%s/opt' '%s/moved'"):format(folder, folder))
+      local flags = output_of(("PKG_CONFIG_PATH='%s/moved/lib/pkgconfig' pkg-config --define-prefix --cflags --libs fern")
+        :format(folder))
+      assert.is_truthy(flags:find(("-I%s/moved/include"):format(folder), 1, true), flags)
+      assert.is_truthy(flags:find(("-L%s/moved/lib"):format(folder), 1, true), flags)
+    end)
+  end)
+end)
+
+describe("a program built by pkg-config", function()
+  plainly("in C needs no Lua", function()
+    installed(function(folder)
+      assert.are.equal(version() .. " 30\n", within(folder,
+        "$CC plain.c $(pkg-config --cflags --libs fern) -o plain && ./plain"))
+      assert.is_falsy(within(folder, "ldd ./plain"):find("lua"))
+    end)
+  end)
+
+  plainly("in C, static, needs nothing of ours", function()
+    installed(function(folder)
+      within(folder, "rm opt/lib/libfern*.so*")
+      assert.are.equal(version() .. " 30\n", within(folder,
+        "$CC plain.c $(pkg-config --static --cflags --libs fern) -o plain && ./plain"))
+    end)
+  end)
+
+  plainly("in C++ includes every header", function()
+    installed(function(folder)
+      assert.are.equal("plus 0\n", within(folder,
+        "$CXX -Wall -Wextra -Werror plus.cc $(pkg-config --cflags --libs fern) -o plus && ./plus"))
+    end)
+  end)
+
+  local with_lua = has_lua and plainly or pending
+  with_lua("embeds fern in the program's Lua", function()
+    installed(function(folder)
+      assert.are.equal("embedded\n", within(folder,
+        "$CC embed.c $(pkg-config --cflags --libs fern-lua $(pkg-config --variable=lua fern-lua)) -o embed && ./embed"))
+    end)
+  end)
+
+  with_lua("embeds fern, static, in the program's Lua", function()
+    installed(function(folder)
+      within(folder, "rm opt/lib/libfern*.so*")
+      assert.are.equal("embedded\n", within(folder, "lua=$(pkg-config --variable=lua fern-lua) && " ..
+        "$CC embed.c $(pkg-config --static --cflags --libs fern-lua) $(pkg-config --libs $lua) -o embed && ./embed"))
+    end)
   end)
 end)
