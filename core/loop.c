@@ -5,21 +5,15 @@
    everybody in the process. */
 #include "loop.h"
 #include "fern.h"
+#include "loop_memory.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#ifdef __APPLE__
-#include <malloc/malloc.h>
-#define malloc_usable_size malloc_size
-#else
-#include <malloc.h>
-#endif
 #if __has_include(<ev.h>)
 #include <ev.h>
 #else
@@ -59,57 +53,11 @@ struct fern_watcher {
     void *arg;
 };
 
-/* ---- memory ---- */
-
-/* Where memory runs out, libev ends the process. So its tables, of which it
-   has a few, may each grow once more, to a thousand descriptors and events.
-   While less than that is in reserve there are no new watchers. A host that
-   has given libev an allocator of its own hands us its loop, and keeps it. */
-enum { RESERVES = 8, RESERVE = 32 * 1024 };
-
-static _Atomic(void *) reserves[RESERVES];
-
-static void *take_reserve(void)
-{
-    void *block = NULL;
-    for (int i = 0; i < RESERVES && !block; i++)
-        block = atomic_exchange(&reserves[i], NULL);
-    return block;
-}
-
-static bool restock(void)
-{
-    for (int i = 0; i < RESERVES; i++) {
-        void *none = NULL, *block;
-        if (atomic_load(&reserves[i]))
-            continue;
-        block = malloc(RESERVE);
-        if (!block)
-            return false;
-        if (!atomic_compare_exchange_strong(&reserves[i], &none, block))
-            free(block);        /* another OS thread was faster */
-    }
-    return true;
-}
-
-static void *allocate(void *block, long size)
-{
-    if (size == 0) {
-        free(block);
-        return NULL;
-    }
-    void *larger = realloc(block, (size_t)size);
-    if (larger || size > RESERVE || !(larger = take_reserve()) || !block)
-        return larger;
-    size_t old = malloc_usable_size(block);
-    memcpy(larger, block, old < (size_t)size ? old : (size_t)size);
-    free(block);
-    return larger;
-}
+/* ---- opening ---- */
 
 static void use_reserve(void)
 {
-    ev_set_allocator(allocate);
+    ev_set_allocator(fern_loop_allocate);
 }
 
 /* A process that was started without 0, 1 or 2 would get libev's own descriptors there, or
@@ -129,7 +77,7 @@ static struct ev_loop *new_loop(void)
     occupy_standard();
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, use_reserve);
-    return restock() ? ev_loop_new(EVFLAG_AUTO | EVFLAG_NOENV) : NULL;
+    return fern_loop_restock() ? ev_loop_new(EVFLAG_AUTO | EVFLAG_NOENV) : NULL;
 }
 
 /* ---- descriptors that are none ---- */
@@ -436,7 +384,7 @@ void fern_loop_alarm(fern_loop *loop, double now, double until)
 fern_watcher *fern_watcher_new(fern_loop *loop, int fd, int events,
                                void (*ready)(int events, void *arg), void *arg)
 {
-    fern_watcher *watcher = loop->host || restock() ? malloc(sizeof *watcher) : NULL;
+    fern_watcher *watcher = loop->host || fern_loop_restock() ? malloc(sizeof *watcher) : NULL;
     if (!watcher || !make_room(loop, fd)) {
         free(watcher);
         return NULL;
