@@ -213,11 +213,15 @@ static bool anything_posted(fern_hub *hub)
     return atomic_load(&hub->posts) || atomic_load(&hub->main_rc);
 }
 
+bool fern_hub_waits(const fern_hub *hub)
+{
+    return hub->listeners > 0 || hub->holds > 0 || hub->timers.count > hub->timers.aside;
+}
+
 /* Nothing is ready and nothing could ever make it so. */
 static bool deadlocked(const fern_hub *hub)
 {
-    return !hub->hosted && hub->listeners == 0 && hub->holds == 0 &&
-           hub->timers.count == hub->timers.aside;
+    return !hub->hosted && !fern_hub_waits(hub);
 }
 
 static void wake_up(fern_hub *hub)
@@ -235,13 +239,25 @@ static void wake_up(fern_hub *hub)
 /* While those that the last poll has woken have yet to run, another one would
    find their descriptors ready once more, and cost as much. Before a time-out it
    is due: what is there comes first. An abandoned thread never runs: not for ever. */
-static bool may_skip_poll(fern_hub *hub)
+bool fern_hub_may_skip_poll(fern_hub *hub)
 {
     if (FERN_HUB_BATCH == 1 || hub->coming == 0 || hub->unpolled == 0 || fern_list_empty(&hub->ready) ||
         fern_timers_next(&hub->timers) <= fern_now())
         return false;
     hub->unpolled--;
     return true;
+}
+
+static void look(fern_hub *hub, double now, double until)
+{
+    hub->polls++;
+    fern_loop_poll(hub->loop, now, until);
+    hub->unpolled = hub->coming;
+}
+
+void fern_hub_look(fern_hub *hub)
+{
+    look(hub, hub->now, hub->now);
 }
 
 static void poll_loop(fern_hub *hub)
@@ -254,16 +270,14 @@ static void poll_loop(fern_hub *hub)
             until = fern_timers_next(&hub->timers);
         now = fern_now();
     }
-    hub->polls++;
-    fern_loop_poll(hub->loop, now, until);
+    look(hub, now, until);
     if (hub->forked)
         fern_hub_abort("a child that was forked in a callback execs or exits", __FILE__, __LINE__);
-    hub->unpolled = hub->coming;
 }
 
 static void turn(fern_hub *hub)
 {
-    if (!may_skip_poll(hub))
+    if (!fern_hub_may_skip_poll(hub))
         poll_loop(hub);
     wake_up(hub);
     run_ready(hub);
@@ -277,6 +291,13 @@ void fern_hub_main_loop(void *arg)
         turn(hub);
 }
 
+void fern_hub_run_turn(fern_hub *hub)
+{
+    wake_up(hub);
+    if (fern_fork_check(hub) == 0)      /* a callback may have forked */
+        run_ready(hub);
+}
+
 void fern_hub_hosted_turn(void *arg)
 {
     fern_hub *hub = arg, *other = fern_hub_here;
@@ -285,8 +306,7 @@ void fern_hub_hosted_turn(void *arg)
     fern_hub_here = hub;
     (void)fern_fork_check(hub);
     hub->turning = true;
-    wake_up(hub);
-    run_ready(hub);
+    fern_hub_run_turn(hub);
     hub->turning = false;
     fern_hub_here = other;
     fern_hub_settle(hub);
@@ -296,6 +316,11 @@ void fern_hub_settle(fern_hub *hub)
 {
     if (!hub->hosted || hub->turning)
         return;                 /* our turn ends with this */
+    if (hub->stepped) {
+        if (fern_timers_next(&hub->timers) < hub->told || fern_loop_pending(hub->loop))
+            fern_loop_feed(hub->loop);
+        return;
+    }
     bool ready = !fern_list_empty(&hub->ready);
     fern_loop_busy(hub->loop, ready);
     fern_loop_keep(hub->loop, hub->holds > 0);

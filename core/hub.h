@@ -46,8 +46,10 @@ struct fern_hub {
     double now;                 /* the clock, as last read */
     double polled;              /* when we last polled */
     int allowance;              /* switches that fit in a turn, by experience */
-    bool hosted;                /* on the host's loop: no main thread */
-    bool turning;               /* hosted, and in our turn of that loop */
+    bool hosted;                /* on the host's stack: no main thread */
+    bool turning;               /* hosted, and in our turn */
+    bool stepped;               /* hosted, and not on its struct ev_loop: see step.c */
+    double told;                /* stepped: when the host was told to step again */
 
     fern_thread *main;
     fern_stack stack;           /* the hub's own, unless hosted */
@@ -132,10 +134,19 @@ uint64_t fern_hub_switches(const fern_hub *hub);
 void fern_hub_main_loop(void *hub);
 void fern_hub_hosted_turn(void *hub);
 
+/* What a turn consists of: a poll, here one without waiting, unless it may be left
+   out this time; then posts, timers and threads. */
+bool fern_hub_may_skip_poll(fern_hub *hub);
+void fern_hub_look(fern_hub *hub);
+void fern_hub_run_turn(fern_hub *hub);
+
 /* In a forked child: call what fern_hub_on_fork was given. */
 void fern_hub_tell_forked(fern_hub *hub);
 
-/* On a host's loop, outside of our turn: tell it what we wait for. */
+/* Could anything that threads wait for make one of them ready? */
+bool fern_hub_waits(const fern_hub *hub);
+
+/* On a host's stack, outside of our turn: tell its loop what we wait for. */
 void fern_hub_settle(fern_hub *hub);
 
 #endif

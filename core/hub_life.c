@@ -10,6 +10,7 @@
 #include "overflow.h"
 #include "polling.h"
 #include "report.h"
+#include "step.h"
 #include "thread.h"
 #include "watch.h"
 
@@ -130,7 +131,9 @@ static void configure(fern_hub *hub, const fern_hub_options *options)
     hub->stack_size = options->stack_size ? options->stack_size : FERN_STACK_DEFAULT;
     hub->grace = options->grace > 0 ? options->grace : 0.25;
     hub->mprotect_guards = options->mprotect_guards;
-    hub->hosted = options->loop;
+    hub->stepped = options->stepped;
+    hub->hosted = options->loop || options->stepped;
+    hub->told = FERN_NEVER;
     hub->allowance = hub->budget = hub->given = FERN_HUB_BATCH;
     hub->now = hub->polled = fern_now();
 }
@@ -167,13 +170,16 @@ int fern_hub_open(const fern_hub_options *options, fern_hub **out)
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     if (fern_hub_here)
         return -EBUSY;
+    if (options && options->loop && options->stepped)
+        return -EINVAL;
     fern_hub *hub = calloc(1, sizeof *hub);
     if (!hub)
         return -ENOMEM;
     pthread_once(&once, fern_fork_register);
     init_lists(hub);
     configure(hub, options);
-    int rc = fern_loop_open(options ? options->loop : NULL, fern_hub_hosted_turn, hub, &hub->loop);
+    int rc = fern_loop_open(options ? options->loop : NULL, hub->stepped, fern_hub_hosted_turn, hub,
+                            &hub->loop);
     if (rc < 0)
         goto free_hub;
     rc = fern_overflow_enter(name_overflow);
@@ -205,6 +211,10 @@ static const fern_wait_kind closing = { .name = "the hub's end" };
 /* On a host's stack: run its loop once, for no longer than until `deadline`. */
 static void run_host(fern_hub *hub, double deadline)
 {
+    if (hub->stepped) {
+        fern_step_until(hub, deadline);
+        return;
+    }
     double until = fern_list_empty(&hub->ready) ? fern_timers_next(&hub->timers) : 0;
     fern_loop_poll(hub->loop, fern_now(), until < deadline ? until : deadline);
     fern_hub_hosted_turn(hub);
@@ -280,7 +290,7 @@ static void free_hub(fern_hub *hub)
 int fern_hub_close(fern_hub *hub, double deadline)
 {
     static fern_hub *volatile left_behind __attribute__((unused));
-    FERN_ASSERT(hub == fern_hub_here && hub->current == hub->main);
+    FERN_ASSERT(hub == fern_hub_here && hub->current == hub->main && !hub->turning);
     (void)fern_fork_check(hub);
     hub->closing = true;
     fern_debug_deinit(hub);
@@ -304,7 +314,7 @@ int fern_hub_close(fern_hub *hub, double deadline)
     fern_sources_deinit(&hub->sources);
     fern_timers_deinit(&hub->timers);
     fern_overflow_leave();
-    if (!hub->forked || !hub->hosted)
+    if (!hub->forked || !hub->hosted || hub->stepped)
         fern_loop_close(hub->loop);
     if (promoted)
         left_behind = hub;

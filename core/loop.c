@@ -2,8 +2,10 @@
    loop: libev, and nothing but libev. Descriptors stand one priority above
    our turn, so that a ready event is seen before a time that has passed.
    Never the default loop: its SIGCHLD handler would reap the children of
-   everybody in the process. */
+   everybody in the process. A stepped loop never waits: its beacon shows libev's
+   epoll set to whoever does. */
 #include "loop.h"
+#include "beacon.h"
 #include "fern.h"
 #include "loop_memory.h"
 
@@ -25,6 +27,7 @@ struct number {
     fern_watcher *first;        /* of those that are started */
     int next;                   /* while it is changed: the next such number, or -1 */
     bool changed;               /* since libev has heard of its watchers */
+    bool always;                /* stepped: it has some, and its file is ready for ever */
 };
 
 struct fern_loop {
@@ -32,9 +35,9 @@ struct fern_loop {
     struct number *numbers;
     size_t size;                /* of numbers: all that have had a watcher are below */
     int changed;                /* the first of these, or -1 */
-    bool host;
+    bool host, stepped;
     bool fed, busy, kept;
-    double armed;               /* what `timer` is set to; own loop only */
+    double armed;               /* what `timer` is set to; never, if stepped */
     ev_timer timer;
     ev_async async;
     ev_idle idle;               /* keeps the host from waiting */
@@ -42,6 +45,11 @@ struct fern_loop {
     ev_prepare turn;            /* never started, only fed */
     void (*woken)(void *arg);
     void *arg;
+    fern_beacon beacon;         /* this and the rest only if stepped */
+    ev_io bell;
+    ev_fork renewal;            /* libev is about to make another epoll set */
+    bool hidden;                /* the beacon does not show libev's set */
+    size_t always;              /* of numbers: see there */
 };
 
 struct fern_watcher {
@@ -72,12 +80,31 @@ static void occupy_standard(void)
         }
 }
 
-static struct ev_loop *new_loop(void)
+/* libev aborts when it gets no descriptors for its wake-up: look first. */
+static int check_descriptors(void)
+{
+    int ends[2];
+    if (pipe(ends) < 0)
+        return -errno;
+    close(ends[0]);
+    close(ends[1]);
+    return 0;
+}
+
+static int new_loop(unsigned backends, struct ev_loop **out)
 {
     occupy_standard();
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, use_reserve);
-    return fern_loop_restock() ? ev_loop_new(EVFLAG_AUTO | EVFLAG_NOENV) : NULL;
+    if (!fern_loop_restock())
+        return -ENOMEM;
+    struct ev_loop *ev = ev_loop_new(backends | EVFLAG_NOENV);
+    if (!ev) {
+        int rc = check_descriptors();
+        return rc < 0 ? rc : -ENOTSUP;
+    }
+    *out = ev;
+    return 0;
 }
 
 /* ---- descriptors that are none ---- */
@@ -150,6 +177,24 @@ static void refuse(fern_watcher *watcher)
     ev_feed_event(watcher->loop->ev, &watcher->io, EV_ERROR);
 }
 
+static void set_always(fern_loop *loop, struct number *number, bool always)
+{
+    loop->always += always;
+    loop->always -= number->always;
+    number->always = always;
+}
+
+/* What is closed cannot be watched. Of a stepped loop, what epoll refuses because it is
+   ready for ever is noted: libev keeps it in a list, and its set tells nobody. */
+static bool can_watch(fern_loop *loop, int fd, struct number *number)
+{
+    if (!loop->stepped)
+        return fcntl(fd, F_GETFD) >= 0;
+    int rc = fern_beacon_probe(&loop->beacon, fd);
+    set_always(loop, number, rc == -EPERM);
+    return rc != -EBADF;
+}
+
 static void check_changed(fern_loop *loop)
 {
     while (loop->changed >= 0) {
@@ -157,10 +202,11 @@ static void check_changed(fern_loop *loop)
         struct number *number = &loop->numbers[fd];
         loop->changed = number->next;
         number->changed = false;
-        if (!number->first || fcntl(fd, F_GETFD) >= 0)
-            continue;
-        while (number->first)
-            refuse(number->first);
+        if (!number->first)
+            set_always(loop, number, false);
+        else if (!can_watch(loop, fd, number))
+            while (number->first)
+                refuse(number->first);
     }
 }
 
@@ -216,17 +262,103 @@ static void on_io(struct ev_loop *ev, ev_io *io, int events)
     watcher->ready(events & EV_ERROR ? 0 : ours, watcher->arg);
 }
 
+/* ---- stepped ---- */
+
+/* Our own OS thread's bell, and others': they cannot use an ev_async, for which libev
+   writes only while it waits. */
+static void on_bell(struct ev_loop *ev, ev_io *bell, int events)
+{
+    fern_loop *loop = bell->data;
+    (void)ev, (void)events;
+    loop->fed = false;
+    fern_beacon_quiet(&loop->beacon);
+}
+
+/* After a fork, but also when a file that was closed here lives on elsewhere, which
+   only another set is rid of. */
+static void on_renewal(struct ev_loop *ev, ev_fork *renewal, int events)
+{
+    fern_loop *loop = renewal->data;
+    (void)ev, (void)events;
+    fern_beacon_hide(&loop->beacon);
+    loop->hidden = true;
+}
+
+/* libev has no name for its set, but it can be watched, which is what an ev_embed does. */
+static int set_of(struct ev_loop *ev)
+{
+    ev_embed embed;
+    ev_embed_init(&embed, NULL, ev);
+    ev_embed_start(ev, &embed);
+    int set = embed.io.fd;
+    ev_embed_stop(ev, &embed);
+    return set;
+}
+
+static int show_set(fern_loop *loop)
+{
+    int rc = fern_loop_restock() ? fern_beacon_show(&loop->beacon, set_of(loop->ev)) : -ENOMEM;
+    loop->hidden = rc < 0;
+    return rc;
+}
+
+static void start_bell(fern_loop *loop)
+{
+    ev_io_init(&loop->bell, on_bell, loop->beacon.bell, EV_READ);
+    ev_fork_init(&loop->renewal, on_renewal);
+    loop->bell.data = loop->renewal.data = loop;
+    ev_io_start(loop->ev, &loop->bell);
+    ev_fork_start(loop->ev, &loop->renewal);
+    ev_run(loop->ev, EVRUN_NOWAIT);
+}
+
+/* All of this rests on what sets of sets can do here: look once. */
+static int try_bell(fern_loop *loop)
+{
+    bool before = fern_beacon_shines(&loop->beacon);
+    fern_beacon_ring(&loop->beacon);
+    bool meanwhile = fern_beacon_shines(&loop->beacon);
+    ev_run(loop->ev, EVRUN_NOWAIT);
+    bool after = fern_beacon_shines(&loop->beacon);
+    return !before && meanwhile && !after ? 0 : -ENOTSUP;
+}
+
+static int open_stepped(fern_loop *loop)
+{
+    if (!(ev_supported_backends() & ev_embeddable_backends() & EVBACKEND_EPOLL))
+        return -ENOTSUP;
+    int rc = new_loop(EVBACKEND_EPOLL, &loop->ev);
+    if (rc < 0)
+        return rc;
+    rc = fern_beacon_open(&loop->beacon);
+    if (rc < 0)
+        goto destroy_ev;
+    loop->stepped = true;
+    start_bell(loop);
+    rc = show_set(loop);
+    if (rc == 0)
+        rc = try_bell(loop);
+    if (rc == 0)
+        return 0;
+    fern_beacon_close(&loop->beacon);
+destroy_ev:
+    ev_loop_destroy(loop->ev);
+    return rc;
+}
+
 /* ---- the loop ---- */
 
-/* libev aborts when it gets no descriptors for its wake-up: look first. */
-static int check_descriptors(void)
+static void init_watchers(fern_loop *loop)
 {
-    int ends[2];
-    if (pipe(ends) < 0)
-        return -errno;
-    close(ends[0]);
-    close(ends[1]);
-    return 0;
+    ev_timer_init(&loop->timer, on_timer, 0, 0);
+    ev_async_init(&loop->async, on_async);
+    ev_idle_init(&loop->idle, on_idle);
+    ev_check_init(&loop->round, on_round);
+    ev_prepare_init(&loop->turn, on_turn);
+    ev_set_priority(&loop->timer, 0);
+    ev_set_priority(&loop->turn, EV_MINPRI);
+    ev_set_priority(&loop->idle, EV_MINPRI);
+    loop->timer.data = loop->async.data = loop->round.data = loop->turn.data = loop;
 }
 
 /* Right before it waits. A watcher that the system has just refused is told of after
@@ -243,47 +375,56 @@ static void after_wait(struct ev_loop *ev) EV_NOEXCEPT
     (void)ev;
 }
 
-int fern_loop_open(void *host, void (*woken)(void *arg), void *arg, fern_loop **out)
+static int open_own(fern_loop *loop)
 {
-    int rc = -ENOMEM;
+    int rc = new_loop(EVFLAG_AUTO, &loop->ev);
+    if (rc < 0)
+        return rc;
+    rc = check_descriptors();
+    if (rc < 0) {
+        ev_loop_destroy(loop->ev);
+        return rc;
+    }
+    ev_async_start(loop->ev, &loop->async);
+    ev_set_userdata(loop->ev, loop);
+    ev_set_loop_release_cb(loop->ev, before_wait, after_wait);
+    return 0;
+}
+
+static int enter_host(fern_loop *loop, struct ev_loop *host)
+{
+    int rc = check_descriptors();
+    if (rc < 0)
+        return rc;
+    loop->host = true;
+    loop->ev = host;
+    ev_async_start(loop->ev, &loop->async);
+    ev_unref(loop->ev);         /* ours alone shall not keep the host running */
+    return 0;
+}
+
+static int open_loop(fern_loop *loop, void *host, bool stepped)
+{
+    if (host)
+        return enter_host(loop, host);
+    return stepped ? open_stepped(loop) : open_own(loop);
+}
+
+int fern_loop_open(void *host, bool stepped, void (*woken)(void *arg), void *arg, fern_loop **out)
+{
     fern_loop *loop = calloc(1, sizeof *loop);
     if (!loop)
         return -ENOMEM;
-    loop->host = host;
-    loop->ev = host ? host : new_loop();
-    if (!loop->ev)
-        goto free_loop;
-    rc = check_descriptors();
-    if (rc < 0)
-        goto destroy_ev;
     loop->armed = FERN_NEVER;
     loop->changed = -1;
     loop->woken = woken;
     loop->arg = arg;
-    ev_timer_init(&loop->timer, on_timer, 0, 0);
-    ev_async_init(&loop->async, on_async);
-    ev_idle_init(&loop->idle, on_idle);
-    ev_check_init(&loop->round, on_round);
-    ev_prepare_init(&loop->turn, on_turn);
-    ev_set_priority(&loop->timer, 0);
-    ev_set_priority(&loop->turn, EV_MINPRI);
-    ev_set_priority(&loop->idle, EV_MINPRI);
-    loop->timer.data = loop->async.data = loop->round.data = loop->turn.data = loop;
-    ev_async_start(loop->ev, &loop->async);
-    if (loop->host) {
-        ev_unref(loop->ev);     /* ours alone shall not keep the host running */
-    } else {
-        ev_set_userdata(loop->ev, loop);
-        ev_set_loop_release_cb(loop->ev, before_wait, after_wait);
-    }
-    *out = loop;
-    return 0;
-
-destroy_ev:
-    if (!host)
-        ev_loop_destroy(loop->ev);
-free_loop:
-    free(loop);
+    init_watchers(loop);
+    int rc = open_loop(loop, host, stepped);
+    if (rc < 0)
+        free(loop);
+    else
+        *out = loop;
     return rc;
 }
 
@@ -299,6 +440,8 @@ void fern_loop_close(fern_loop *loop)
     ev_clear_pending(loop->ev, &loop->turn);
     if (!loop->host)
         ev_loop_destroy(loop->ev);
+    if (loop->stepped)
+        fern_beacon_close(&loop->beacon);
     free(loop->numbers);
     free(loop);
 }
@@ -326,19 +469,41 @@ void fern_loop_poll(fern_loop *loop, double now, double until)
     } else {
         ev_run(loop->ev, EVRUN_NOWAIT);
     }
+    if (loop->hidden)
+        show_set(loop);
 }
 
 void fern_loop_wake(fern_loop *loop)
 {
-    ev_async_send(loop->ev, &loop->async);
+    if (loop->stepped)
+        fern_beacon_ring(&loop->beacon);
+    else
+        ev_async_send(loop->ev, &loop->async);
 }
 
 int fern_loop_forked(fern_loop *loop)
 {
     int rc = check_descriptors();
-    if (rc == 0)
-        ev_loop_fork(loop->ev);
-    return rc;
+    if (rc == 0 && loop->stepped)
+        rc = fern_beacon_forked(&loop->beacon);
+    if (rc < 0)
+        return rc;
+    if (loop->stepped) {
+        loop->hidden = true;
+        loop->fed = false;
+    }
+    ev_loop_fork(loop->ev);
+    return 0;
+}
+
+int fern_loop_descriptor(const fern_loop *loop)
+{
+    return loop->beacon.set;
+}
+
+bool fern_loop_pending(const fern_loop *loop)
+{
+    return loop->changed >= 0 || loop->always > 0 || loop->hidden;
 }
 
 void fern_loop_feed(fern_loop *loop)
@@ -346,7 +511,10 @@ void fern_loop_feed(fern_loop *loop)
     if (loop->fed)
         return;
     loop->fed = true;
-    ev_feed_event(loop->ev, &loop->turn, EV_CUSTOM);
+    if (loop->stepped)
+        fern_beacon_ring(&loop->beacon);
+    else
+        ev_feed_event(loop->ev, &loop->turn, EV_CUSTOM);
 }
 
 void fern_loop_busy(fern_loop *loop, bool busy)

@@ -14,8 +14,10 @@ typedef struct fern_watcher fern_watcher;
 /* A loop for a hub; `host` is the host program's struct ev_loop, or NULL.
    On a host's loop, `woken(arg)` is called after fern_loop_feed and
    fern_loop_wake, after the callbacks of that turn's ready descriptors, and
-   when the time of fern_loop_alarm has come. Returns 0 or -ENOMEM. */
-int fern_loop_open(void *host, void (*woken)(void *arg), void *arg, fern_loop **out);
+   when the time of fern_loop_alarm has come. A `stepped` one is only polled
+   without waiting. Returns 0, -ENOMEM, -EMFILE and the like; of a stepped one,
+   -ENOTSUP without epoll. */
+int fern_loop_open(void *host, bool stepped, void (*woken)(void *arg), void *arg, fern_loop **out);
 void fern_loop_close(fern_loop *loop);
 
 /* Look for ready descriptors and call their callbacks, waiting no longer
@@ -33,6 +35,13 @@ void fern_loop_feed(fern_loop *loop);
 void fern_loop_busy(fern_loop *loop, bool busy);
 void fern_loop_keep(fern_loop *loop, bool keep);
 void fern_loop_alarm(fern_loop *loop, double now, double until);
+
+/* Only on a stepped loop: a descriptor, of the same number until the loop closes, that
+   polls readable when a poll has something to call, or after fern_loop_wake or
+   fern_loop_feed; is there anything that it does not tell, so that the loop must be
+   polled anyway? */
+int fern_loop_descriptor(const fern_loop *loop);
+bool fern_loop_pending(const fern_loop *loop);
 
 /* In a forked child, before anything else of the loop: from the next poll on it
    shares nothing with its parent's. Returns 0 or -errno. */

@@ -39,6 +39,7 @@ int fern_watch_open(int fd, int events, fern_watch_fn *fn, void *arg, fern_watch
     fern_list_append(&hub->watches, &w->node);
     if (hub->listener_stacks && hub->current)
         w->stack = fern_debug_stack(hub->current);
+    fern_hub_settle(hub);
     *out = w;
     return 0;
 }
@@ -49,6 +50,7 @@ void fern_watch_set(fern_watch *w, int events)
     fern_watcher_set(w->watcher, events);
     if (events)
         fern_watcher_start(w->watcher);
+    fern_hub_settle(fern_hub_here);
 }
 
 void fern_watch_close(fern_watch *w)

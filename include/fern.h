@@ -80,6 +80,7 @@ typedef struct fern_hub_options {
     double grace;               /* seconds a killed thread may park in all; 0: 0.25 */
     void *loop;                 /* the host's struct ev_loop; NULL: one of our own */
     bool mprotect_guards;       /* do not use MADV_GUARD_INSTALL */
+    bool stepped;               /* no loop: see fern_hub_step */
 } fern_hub_options;
 
 /* Seconds since some moment in the past, read fresh; never goes back. */
@@ -87,10 +88,11 @@ FERN_API double fern_now(void);
 
 /* Open the calling OS thread's hub. With a loop of its own, the caller
    becomes its main green thread; on a host's loop the caller is the hub, and
-   threads run from inside the host's ev_run. `options` may be NULL.
-   With a loop of its own, those of the descriptors 0, 1 and 2 that are closed
-   become /dev/null, lest the loop or a connection be taken for stdin.
-   Returns 0, -EBUSY when this OS thread has a hub, or -ENOMEM and the like. */
+   threads run from inside the host's ev_run, or from fern_hub_step. `options` may
+   be NULL. Without a host's loop, those of the descriptors 0, 1 and 2 that are closed
+   become /dev/null, lest the hub's own or a connection be taken for stdin.
+   Returns 0, -EBUSY when this OS thread has a hub, -EINVAL for a loop that is to be
+   stepped, -ENOTSUP for a stepped hub without epoll, or -ENOMEM and the like. */
 FERN_API int fern_hub_open(const fern_hub_options *options, fern_hub **out);
 
 /* Parks. Kill all threads but the main one, wait until they have ended or
@@ -98,6 +100,28 @@ FERN_API int fern_hub_open(const fern_hub_options *options, fern_hub **out);
    Called by the main thread, or from the host's stack. Threads still alive
    are abandoned as they stand: they never run again. Returns how many. */
 FERN_API int fern_hub_close(fern_hub *hub, double deadline);
+
+/* ---- stepped by a foreign loop, from the stack that opened the hub: wait until the
+   descriptor is readable, but no longer than the timeout; step; and again. */
+
+/* Never waits. Look for what has become ready, and run threads: until none is ready,
+   or for one turn, 0.1 ms and what the last thread takes longer. Returns 1 while there
+   is something to do, or something that threads wait for may come; 0 when no thread
+   will run again unless a call, a post or a fern_watch sees to it; -EDEADLK in a step,
+   be it in a green thread or a callback; -EINVAL for what is no open stepped hub of
+   this OS thread; in a forked child, what fern_hub_renew does. */
+FERN_API int fern_hub_step(fern_hub *hub);
+
+/* Polls readable (POLLIN, EPOLLIN without EPOLLET) until a step has done what there is
+   to do. The hub's own, of the same number until it closes, in a forked child too; to
+   be watched only. A child's loop must begin to watch it anew, after the hub is its
+   own. Or an error as of fern_hub_step, but never -EDEADLK. */
+FERN_API int fern_hub_descriptor(fern_hub *hub);
+
+/* Seconds after which to step though the descriptor is silent: 0 is at once, at most
+   a day, or FERN_NEVER. Ask after each step; what is done between two steps shows on
+   the descriptor. Rounded down it makes for idle steps. */
+FERN_API double fern_hub_timeout(fern_hub *hub);
 
 /* The calling OS thread's hub, or NULL. */
 FERN_API fern_hub *fern_hub_current(void);
