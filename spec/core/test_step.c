@@ -476,11 +476,15 @@ static fern_io *expect_on(int fd)
 }
 
 /* What was closed here and lives on elsewhere stays in libev's set. When it stirs, libev
-   makes another set, and a number that has another meaning goes on. */
+   makes another set; the first one lives on in the child, with what stirred. */
 TEST(another_set_of_libevs_shows_on_the_same_descriptor)
 {
     int outer = epoll_create1(EPOLL_CLOEXEC), old[2], new[2];
     open_stepped();
+    pid_t child = fork();
+    if (child == 0)
+        for (;;)
+            pause();
     int descriptor = fern_hub_descriptor(hub);
     struct epoll_event event = { .events = EPOLLIN };
     CHECK_EQUAL(epoll_ctl(outer, EPOLL_CTL_ADD, descriptor, &event), 0);
@@ -511,6 +515,8 @@ TEST(another_set_of_libevs_shows_on_the_same_descriptor)
         close(new[1]);
     }
     close(outer);
+    CHECK_EQUAL(kill(child, SIGKILL), 0);
+    CHECK_EQUAL(waitpid(child, NULL, 0), child);
     close_stepped();
 }
 
@@ -1005,17 +1011,21 @@ static void step_in_child(void *arg)
     CHECK(fern_hub_forked(hub));
     CHECK_EQUAL(fern_hub_descriptor(hub), parents_descriptor);
     CHECK_EQUAL(fern_hub_alive(hub), 0);
+    run();
+    CHECK(is_silent());
+    spawn(quick, "s");
+    CHECK(shines());
     spawn_talk();
     spawn(offload, "o");
     run();
-    CHECK_STRING(trace, ".o");
+    CHECK_STRING(trace, "s.o");
     settle();
     CHECK_EQUAL(pthread_create(&other, NULL, post_once, &post), 0);
     struct pollfd one = { .fd = fern_hub_descriptor(hub), .events = POLLIN };
     CHECK_EQUAL(poll(&one, 1, -1), 1);
     run();
     pthread_join(other, NULL);
-    CHECK_STRING(trace, ".op");
+    CHECK_STRING(trace, "s.op");
     close_stepped();
 }
 
@@ -1033,9 +1043,14 @@ TEST(a_forked_child_steps_a_hub_of_its_own)
     spawn(echo, io);
     CHECK_EQUAL(fern_hub_step(hub), 1);
     CHECK(is_silent());
+    spawn(quick, "parent's");   /* is what shows when it forks */
+    CHECK(shines());
     parents_descriptor = fern_hub_descriptor(hub);
     test_in_child(step_in_child, NULL, &child);
     CHECK_EQUAL(child.status, 0);
+    CHECK(shines());
+    CHECK_EQUAL(fern_hub_step(hub), 1);
+    CHECK_STRING(trace, "parent's");
     CHECK(is_silent());
     CHECK_EQUAL(write(ends[1], "x", 1), 1);
     CHECK(shines());
