@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -43,6 +44,8 @@ struct fern_loop {
     ev_idle idle;               /* keeps the host from waiting */
     ev_check round;             /* once in each of its rounds, whatever else is ready */
     ev_prepare turn;            /* never started, only fed */
+    ev_cleanup cleanup;         /* the host destroys its loop */
+    pid_t pid;
     void (*woken)(void *arg);
     void *arg;
     fern_beacon beacon;         /* this and the rest only if stepped */
@@ -91,13 +94,17 @@ static int check_descriptors(void)
     return 0;
 }
 
+/* For a loop that libev allocates for us. */
+static int prepare(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    occupy_standard();
+    pthread_once(&once, use_reserve);
+    return fern_loop_restock() ? 0 : -ENOMEM;
+}
+
 static int new_loop(unsigned backends, struct ev_loop **out)
 {
-    occupy_standard();
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, use_reserve);
-    if (!fern_loop_restock())
-        return -ENOMEM;
     struct ev_loop *ev = ev_loop_new(backends | EVFLAG_NOENV);
     if (!ev) {
         int rc = check_descriptors();
@@ -346,20 +353,7 @@ destroy_ev:
     return rc;
 }
 
-/* ---- the loop ---- */
-
-static void init_watchers(fern_loop *loop)
-{
-    ev_timer_init(&loop->timer, on_timer, 0, 0);
-    ev_async_init(&loop->async, on_async);
-    ev_idle_init(&loop->idle, on_idle);
-    ev_check_init(&loop->round, on_round);
-    ev_prepare_init(&loop->turn, on_turn);
-    ev_set_priority(&loop->timer, 0);
-    ev_set_priority(&loop->turn, EV_MINPRI);
-    ev_set_priority(&loop->idle, EV_MINPRI);
-    loop->timer.data = loop->async.data = loop->round.data = loop->turn.data = loop;
-}
+/* ---- on a loop of our own ---- */
 
 /* Right before it waits. A watcher that the system has just refused is told of after
    the wait, which would be for ever if nothing else came. */
@@ -391,6 +385,8 @@ static int open_own(fern_loop *loop)
     return 0;
 }
 
+/* ---- on a host's ---- */
+
 static int enter_host(fern_loop *loop, struct ev_loop *host)
 {
     int rc = check_descriptors();
@@ -400,13 +396,76 @@ static int enter_host(fern_loop *loop, struct ev_loop *host)
     loop->ev = host;
     ev_async_start(loop->ev, &loop->async);
     ev_unref(loop->ev);         /* ours alone shall not keep the host running */
+    ev_cleanup_start(loop->ev, &loop->cleanup);
     return 0;
+}
+
+static void leave_host(fern_loop *loop)
+{
+    fern_loop_busy(loop, false);
+    fern_loop_keep(loop, false);
+    ev_ref(loop->ev);
+    ev_timer_stop(loop->ev, &loop->timer);
+    ev_async_stop(loop->ev, &loop->async);
+    ev_cleanup_stop(loop->ev, &loop->cleanup);
+    ev_clear_pending(loop->ev, &loop->turn);
+    loop->armed = FERN_NEVER;
+    loop->host = loop->fed = false;
+}
+
+static void move_watchers(fern_loop *loop, struct ev_loop *from)
+{
+    for (size_t fd = 0; fd < loop->size; fd++)
+        for (fern_watcher *watcher = loop->numbers[fd].first; watcher; watcher = watcher->next) {
+            ev_io_stop(from, &watcher->io);
+            ev_io_start(loop->ev, &watcher->io);
+            note_change(loop, (int)fd);
+        }
+}
+
+/* The host destroys its loop before the hub is closed, which then would use what is
+   gone: it gets another one, by the host's allocator, on which its end runs. In a
+   child that has not made the hub its own this is nobody's mistake. */
+static void on_cleanup(struct ev_loop *ev, ev_cleanup *cleanup, int events)
+{
+    fern_loop *loop = cleanup->data;
+    (void)events;
+    if (loop->pid == getpid())
+        fputs("fern: the host's loop is destroyed before its hub is closed\n", stderr);
+    leave_host(loop);
+    int rc = open_own(loop);
+    if (rc < 0) {
+        fprintf(stderr, "fern: no other loop can be had: %s\n", strerror(-rc));
+        abort();
+    }
+    move_watchers(loop, ev);
+}
+
+/* ---- opening and closing ---- */
+
+static void init_watchers(fern_loop *loop)
+{
+    ev_timer_init(&loop->timer, on_timer, 0, 0);
+    ev_async_init(&loop->async, on_async);
+    ev_idle_init(&loop->idle, on_idle);
+    ev_check_init(&loop->round, on_round);
+    ev_prepare_init(&loop->turn, on_turn);
+    ev_cleanup_init(&loop->cleanup, on_cleanup);
+    ev_set_priority(&loop->timer, 0);
+    ev_set_priority(&loop->turn, EV_MINPRI);
+    ev_set_priority(&loop->idle, EV_MINPRI);
+    ev_set_priority(&loop->cleanup, EV_MAXPRI);         /* before a turn that is pending */
+    loop->timer.data = loop->async.data = loop->round.data = loop->turn.data = loop;
+    loop->cleanup.data = loop;
 }
 
 static int open_loop(fern_loop *loop, void *host, bool stepped)
 {
     if (host)
         return enter_host(loop, host);
+    int rc = prepare();
+    if (rc < 0)
+        return rc;
     return stepped ? open_stepped(loop) : open_own(loop);
 }
 
@@ -415,6 +474,7 @@ int fern_loop_open(void *host, bool stepped, void (*woken)(void *arg), void *arg
     fern_loop *loop = calloc(1, sizeof *loop);
     if (!loop)
         return -ENOMEM;
+    loop->pid = getpid();
     loop->armed = FERN_NEVER;
     loop->changed = -1;
     loop->woken = woken;
@@ -430,15 +490,9 @@ int fern_loop_open(void *host, bool stepped, void (*woken)(void *arg), void *arg
 
 void fern_loop_close(fern_loop *loop)
 {
-    if (loop->host) {
-        fern_loop_busy(loop, false);
-        fern_loop_keep(loop, false);
-        ev_ref(loop->ev);
-    }
-    ev_timer_stop(loop->ev, &loop->timer);
-    ev_async_stop(loop->ev, &loop->async);
-    ev_clear_pending(loop->ev, &loop->turn);
-    if (!loop->host)
+    if (loop->host)
+        leave_host(loop);
+    else
         ev_loop_destroy(loop->ev);
     if (loop->stepped)
         fern_beacon_close(&loop->beacon);
@@ -492,6 +546,7 @@ int fern_loop_forked(fern_loop *loop)
         loop->hidden = true;
         loop->fed = false;
     }
+    loop->pid = getpid();
     ev_loop_fork(loop->ev);
     return 0;
 }

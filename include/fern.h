@@ -78,7 +78,8 @@ FERN_API const char *fern_error_message(int rc);
 typedef struct fern_hub_options {
     size_t stack_size;          /* of threads; 0: 512 KiB */
     double grace;               /* seconds a killed thread may park in all; 0: 0.25 */
-    void *loop;                 /* the host's struct ev_loop; NULL: one of our own */
+    void *loop;                 /* the host's struct ev_loop, to be destroyed after the
+                                   hub is closed; NULL: one of our own */
     bool mprotect_guards;       /* do not use MADV_GUARD_INSTALL */
     bool stepped;               /* no loop: see fern_hub_step */
 } fern_hub_options;

@@ -55,6 +55,12 @@ static int three_times(void *arg)
     return 0;
 }
 
+static int sleeps_an_hour(void *arg)
+{
+    (void)arg;
+    return fern_sleep(fern_now() + 3600);
+}
+
 TEST(the_host_is_the_hub_and_cannot_park)
 {
     open_on_host();
@@ -602,6 +608,90 @@ TEST(a_forked_child_goes_on_on_the_hosts_stack)
     run_host();
     test_in_child(in_the_child, NULL, &child);
     CHECK_EQUAL(child.status, 0);
+    close_on_host();
+}
+
+/* ---- a host that destroys its loop first ---- */
+
+/* Its farewell needs timers and descriptors. */
+static int says_goodbye(void *arg)
+{
+    char byte[2] = "";
+    CHECK_EQUAL(fern_sleep(FERN_NEVER), -ECANCELED);
+    CHECK_EQUAL(fern_sleep(fern_now() + 0.002), 0);
+    CHECK_EQUAL(write(ends[1], arg, 1), 1);
+    CHECK_EQUAL(fern_fd_wait(ends[0], FERN_READ, FERN_NEVER), 0);
+    CHECK_EQUAL(read(ends[0], byte, 1), 1);
+    note(byte);
+    return 0;
+}
+
+static int waits_for_nothing(void *arg)
+{
+    int *nothing = arg;
+    CHECK_EQUAL(fern_fd_wait(nothing[0], FERN_READ, FERN_NEVER), -ECANCELED);
+    note("n");
+    return -ECANCELED;
+}
+
+/* It watches a descriptor and has a timer, an idle watcher, a turn that is due. */
+static void destroy_first(void *arg)
+{
+    int nothing[2];
+    CHECK_EQUAL(pipe(ends), 0);
+    CHECK_EQUAL(pipe(nothing), 0);
+    open_on_host();
+    spawn(says_goodbye, "g");
+    spawn(waits_for_nothing, nothing);
+    spawn(sleeps_an_hour, NULL);
+    ev_run(host, EVRUN_NOWAIT);
+    CHECK_STRING(trace, "");
+    if (arg)
+        spawn(quick, "q");
+    ev_loop_destroy(host);
+    CHECK_STRING(trace, "");
+    spawn(quick, "never");
+    CHECK_EQUAL(fern_hub_close(hub, fern_now() + 5), 0);
+    CHECK(fern_hub_current() == NULL);
+    CHECK(strcmp(trace, "ng") == 0);
+}
+
+TEST(a_host_that_destroys_its_loop_first_is_told_and_its_threads_unwind)
+{
+    struct test_child child;
+    for (int due = 0; due < 2; due++) {
+        test_in_child(destroy_first, due ? &due : NULL, &child);
+        CHECK_EQUAL(child.status, 0);
+        CHECK_STRING(child.text, "fern: the host's loop is destroyed before its hub is closed\n");
+    }
+}
+
+static void destroy_and_leave(void *arg)
+{
+    (void)arg;
+    ev_loop_destroy(host);
+}
+
+static void destroy_and_spawn(void *arg)
+{
+    (void)arg;
+    ev_loop_destroy(host);
+    spawn(quick, "q");
+    CHECK_EQUAL(fern_hub_close(hub, fern_now() + 5), 0);
+}
+
+TEST(a_forked_child_may_destroy_the_hosts_loop)
+{
+    struct test_child child;
+    open_on_host();
+    spawn(sleeps_an_hour, NULL);
+    ev_run(host, EVRUN_NOWAIT);
+    test_in_child(destroy_and_leave, NULL, &child);
+    CHECK_EQUAL(child.status, 0);
+    CHECK_STRING(child.text, "");
+    test_in_child(destroy_and_spawn, NULL, &child);
+    CHECK_EQUAL(child.status, 0);
+    CHECK_STRING(child.text, "");
     close_on_host();
 }
 
