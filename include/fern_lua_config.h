@@ -15,13 +15,9 @@
 #ifndef FERN_LUA_CONFIG_H
 #define FERN_LUA_CONFIG_H
 
-#include "fern.h"
+#include "fern_lua.h"
 
 #include <stdio.h>
-
-#include <lua.h>
-
-#include <lauxlib.h>
 
 #ifdef __cplusplus
 #include <type_traits>
@@ -147,6 +143,65 @@ FERN_API void fern_lua_config_free(fern_lua_config_anchor *anchor);
 /* Push the hook's value onto L, a stack of the same Lua state: true; or false, with
    nothing pushed, where there is none. */
 FERN_API bool fern_lua_config_push(lua_State *L, const fern_lua_config_hook *hook);
+
+/* ---- reloading ------------------------------------------------------ */
+
+/* Configurations that follow each other, each in a Lua state of its own, a generation.
+   A new one takes over once its file has proved right; what began under the
+   old one goes on with that, and holds it, until it is done or its time is up.
+   All on one hub, which the program has opened. */
+typedef struct fern_lua_generations fern_lua_generations;
+typedef struct fern_lua_generation fern_lua_generation;
+
+typedef struct fern_lua_generations_options {
+    fern_lua_config_source source;      /* read anew each time */
+    const fern_lua_config_schema *schema;       /* of a struct that begins as zeros */
+    const fern_lua_options *lua;        /* of the states; NULL: the usual */
+    double drain;               /* seconds that old ones have for their work; 0: 30 */
+    lua_CFunction prepare;      /* called in each new state with `arg`, a light userdata,
+                                   before the file is: register what it requires; or NULL */
+    /* The file is right: open what it asks for. May park. Negative: the load fails with that,
+       the old one stays, and *problem may be set to a text, malloc'd; or NULL. */
+    int (*ready)(fern_lua_generation *generation, void *arg, char **problem);
+    void *arg;
+} fern_lua_generations_options;
+
+/* There is none yet: load the first. What `options` points to must stay. Returns 0 or -ENOMEM. */
+FERN_API int fern_lua_generations_new(const fern_lua_generations_options *options,
+                                      fern_lua_generations **out);
+
+/* Parks, in a green thread. Load the file in a new state, which takes over; else the
+   one before stays. One at a time: others wait their turn. Returns 0, what fern_lua_config
+   returns, with *problem, what `ready` returned, -ESHUTDOWN when they are being freed, -EPERM
+   without a hub, or an error as in fern.h. */
+FERN_API int fern_lua_generations_load(fern_lua_generations *generations, char **problem);
+
+/* The one that was loaded last, borrowed until the caller parks; NULL before the first. */
+FERN_API fern_lua_generation *fern_lua_generations_current(fern_lua_generations *generations);
+
+/* How many there are: the current one, and those that are not done. */
+FERN_API size_t fern_lua_generations_count(const fern_lua_generations *generations);
+
+/* Parks, in a green thread. Let all of them finish their work until `deadline`, then kill
+   it. Returns 0; or how many are left, because someone keeps a reference: then nothing is freed. */
+FERN_API int fern_lua_generations_free(fern_lua_generations *generations, double deadline);
+
+/* Whoever works with it holds it. When another has taken over, and the last
+   reference is gone, its threads are killed and its Lua state is closed. When its time
+   is up that happens all the same, but for the closing, which waits for the last reference. */
+FERN_API fern_lua_generation *fern_lua_generation_ref(fern_lua_generation *generation);
+FERN_API void fern_lua_generation_unref(fern_lua_generation *generation);
+
+/* As fern_spawn, a thread that holds it until it ends, and is killed when its time is up. */
+FERN_API int fern_lua_generation_spawn(fern_lua_generation *generation, fern_body *body, void *arg,
+                                       const fern_spawn_options *options, fern_thread **out);
+
+/* Its Lua state for the current green thread, see fern_lua_state; NULL when its time is up,
+   or for want of memory. */
+FERN_API lua_State *fern_lua_generation_state(fern_lua_generation *generation);
+
+/* Its struct. */
+FERN_API const void *fern_lua_generation_values(const fern_lua_generation *generation);
 
 #ifdef __cplusplus
 }
