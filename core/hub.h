@@ -65,6 +65,7 @@ struct fern_hub {
     fern_list waitall;          /* threads in fern_hub_waitall */
     size_t alive;               /* threads that have not ended, without main */
     size_t alive_all;           /* the same with the idle ones */
+    size_t most;                /* of those, so far */
     size_t joining;             /* of those, the ones parked in join or waitall */
     fern_list unasked;          /* failed threads nobody has asked about */
     fern_timer unasked_timer;

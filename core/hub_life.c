@@ -376,6 +376,7 @@ void fern_hub_inspect(const fern_hub *hub, fern_hub_stats *stats)
         .listeners = hub->listeners,
         .unasked = fern_wait_count(&hub->unasked),
         .spawned = hub->spawned,
+        .most = hub->most,
         .switches = fern_hub_switches(hub),
         .watches = fern_watch_count(hub),
         .turns = hub->turns,

@@ -392,6 +392,8 @@ static void start(fern_hub *hub, fern_thread *thread, double at)
     hub->spawned++;
     hub->alive++;
     hub->alive_all++;
+    if (hub->most < hub->alive_all)
+        hub->most = hub->alive_all;
     fern_list_append(&hub->threads, &thread->all);
     thread->timer.fn = timed_out;
     /* Not before those that should begin earlier, or were spawned before it. */

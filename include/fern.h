@@ -224,6 +224,7 @@ typedef struct fern_hub_stats {
     bool guard_markers;
     size_t watches;             /* fern_watch with events */
     uint64_t switches;          /* times that a thread parked, yielded or ended */
+    size_t most;                /* threads at once so far, idle workers too, not the main one */
 } fern_hub_stats;
 FERN_API void fern_hub_inspect(const fern_hub *hub, fern_hub_stats *stats);
 

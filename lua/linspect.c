@@ -4,8 +4,14 @@
    told of. */
 #include "lfern.h"
 
+#include "fern_address.h"
+
+#include <dirent.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 /* ---- threads ---- */
 
@@ -288,11 +294,57 @@ static int debug_stats(lua_State *L)
     set_count(L, "watches", stats.watches);
     set_count(L, "unasked", stats.unasked);
     set_count(L, "spawned", stats.spawned);
+    set_count(L, "most", stats.most);
     set_count(L, "switches", stats.switches);
     set_count(L, "turns", stats.turns);
     set_count(L, "polls", stats.polls);
     set_count(L, "stacks", stats.stacks);
     return 1;
+}
+
+/* ---- descriptors ---- */
+
+/* What the descriptor is: "socket:[4711] 127.0.0.1:80", "/tmp/file", "pipe:[42]". */
+static void push_descriptor(lua_State *L, int fd)
+{
+    char path[32], what[512], name[128];
+    int port;
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    ssize_t length = readlink(path, what, sizeof what);
+    lua_pushlstring(L, what, length < 0 ? 0 : (size_t)length);
+    fern_address address = { .length = sizeof address.storage };
+    if (getsockname(fd, fern_address_raw(&address), &address.length) < 0 ||
+        fern_address_text(&address, name, sizeof name, NULL, &port) < 0)
+        return;
+    lua_pushfstring(L, port < 0 ? " %s" : " %s:%d", name, port);
+    lua_concat(L, 2);
+}
+
+/* Under pcall: the directory at 1 is closed by whoever calls. */
+static int push_open(lua_State *L)
+{
+    DIR *dir = lua_touserdata(L, 1);
+    lua_newtable(L);
+    for (const struct dirent *entry; dir && (entry = readdir(dir));) {
+        int fd = atoi(entry->d_name);
+        if (entry->d_name[0] == '.' || fd == dirfd(dir))
+            continue;
+        push_descriptor(L, fd);
+        lua_rawseti(L, -2, fd);
+    }
+    return 1;
+}
+
+/* All that are open: a table from number to what each is. Without /proc, empty. */
+static int debug_descriptors(lua_State *L)
+{
+    lua_pushcfunction(L, push_open);
+    DIR *dir = opendir("/proc/self/fd");
+    lua_pushlightuserdata(L, dir);
+    int status = lua_pcall(L, 1, 1, 0);
+    if (dir)
+        closedir(dir);
+    return status == LUA_OK ? 1 : lua_error(L);
 }
 
 /* ---- for spew ---- */
@@ -328,7 +380,7 @@ void linspect_open(lua_State *L)
     static const luaL_Reg functions[] = {
         { "threads", debug_threads }, { "timers", debug_timers },
         { "listeners", debug_listeners }, { "stats", debug_stats },
-        { "states", debug_states }, { NULL, NULL },
+        { "states", debug_states }, { "descriptors", debug_descriptors }, { NULL, NULL },
     };
     luaL_setfuncs(L, functions, 0);
 }

@@ -159,6 +159,34 @@ describe("fern.debug", function()
       assert.are.equal(1000, debug.stats().switches - before)
     end)
 
+    it("remembers how many threads there were at most", function()
+      local script = require "spec.support.script"
+      assert.are.equal("5\n5\n6\n", (script.run_text("", [[
+        local fern = require "fern"
+        for i = 1, 5 do fern.spawn(fern.sleep, 0) end
+        print(fern.debug.stats().most)
+        fern.waitall()
+        fern.spawn(fern.sleep, 0)
+        print(fern.debug.stats().most)
+        for i = 1, 5 do fern.spawn(fern.sleep, 0) end
+        print(fern.debug.stats().most)
+        fern.waitall()
+      ]])))
+    end)
+
+    it("lists the descriptors that are open, with what each is", function()
+      local descriptors = require("fern.core").debug.descriptors
+      local before = descriptors()
+      local listener = assert(fern.net.listen("127.0.0.1", 0))
+      local new = {}
+      for fd, what in pairs(descriptors()) do
+        if not before[fd] then new[#new + 1] = what end
+      end
+      table.sort(new)
+      assert.is_truthy(new[#new]:find("^socket:%[%d+%] 127%.0%.0%.1:%d+$"), table.concat(new, "\n"))
+      listener:close()
+    end)
+
     it("tells of thousands at once", function()
       local many, threads = 3000, {}
       for i = 1, many do threads[i] = fern.spawn(fern.sleep, 3600) end

@@ -72,8 +72,8 @@ function debug.thread_accounting(on) end
 ---@return fern.debug.thread[]
 function debug.threads() end
 
----Counts: threads, ready, timers, listeners, watches, unasked, spawned, switches,
----turns, polls, stacks.
+---Counts: threads, ready, timers, listeners, watches, unasked, spawned, most,
+---switches, turns, polls, stacks.
 ---@return table<string, integer>
 function debug.stats() end
 
