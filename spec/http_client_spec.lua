@@ -40,6 +40,13 @@ local function check_failure(code, pattern, response, message, given)
   assert.is_truthy(message:find(pattern), message)
 end
 
+-- How many are open.
+local function descriptors()
+  local count = 0
+  for _ in pairs(require("fern.core").debug.descriptors()) do count = count + 1 end
+  return count
+end
+
 describe("a client", function()
   it("has defaults, which a request may replace", function()
     local site <close> = site_of()
@@ -125,6 +132,24 @@ describe("a client", function()
     first:join()
     assert.are.equal(1, stalls.accepted)
     assert(client:get(good.url))
+  end)
+
+  it("is closed, even if a connection of it is in the same turn", function()
+    local kept
+    local site <close> = server.serve(function(connection)
+      kept = connection
+      server.read_request(connection)
+      connection:write("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n")
+      fern.sleep(60)
+    end)
+    local before = descriptors()
+    local client = http.client()
+    local response = assert(client:get(site.url, { stream = true }))
+    kept:close()
+    response:close()
+    client:close()
+    fern.sleep(0.01)
+    assert.are.equal(before, descriptors())
   end)
 
   it("that is closed ends what is under way, and begins nothing", function()
