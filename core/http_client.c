@@ -167,6 +167,22 @@ void fern_http_client_close(fern_http_client *client)
         fern_http_multi_shut_soon(client);
 }
 
+/* It becomes one like any other, so that who needs the hub's gets a new one at once. */
+int fern_http_client_close_own(void)
+{
+    fern_http_client *client = find_own();
+    if (!client)
+        return 0;
+    int rc = fern_hub_keep(client->hub, client, client, drop);
+    if (rc < 0)
+        return rc;
+    (void)fern_hub_on_fork(client->hub, client, forget);
+    (void)fern_hub_keep(client->hub, &own, NULL, NULL);
+    client->key = client;
+    fern_http_client_close(client);
+    return 0;
+}
+
 void fern_http_client_inspect(fern_http_client *client, fern_http_statistics *out)
 {
     if (!client)

@@ -186,6 +186,10 @@ FERN_API void fern_http_client_unref(fern_http_client *client);
 /* Requests and streamed bodies under way end with -EBADF. May be called again. */
 FERN_API void fern_http_client_close(fern_http_client *client);
 
+/* The same of the hub's own, with the connections that it has kept: the next request
+   opens a new one. Returns 0 or -ENOMEM. */
+FERN_API int fern_http_client_close_own(void);
+
 typedef struct fern_http_statistics {
     size_t running;             /* requests under way, streamed bodies too */
     size_t connections;         /* open, idle ones too */

@@ -124,6 +124,12 @@ static int client_close(lua_State *L)
     return 0;
 }
 
+/* The hub's own. */
+static int close_own(lua_State *L)
+{
+    return lfern_result(L, fern_http_client_close_own());
+}
+
 static int client_gc(lua_State *L)
 {
     fern_http_client **box = check_client_box(L, 1);
@@ -199,7 +205,7 @@ void lhttp_client_open(lua_State *L)
 {
     static const luaL_Reg functions[] = {
         { "jar", new_jar }, { "client", new_client }, { "statistics", statistics },
-        { "join", join }, { NULL, NULL },
+        { "close_own", close_own }, { "join", join }, { NULL, NULL },
     };
     static const luaL_Reg jar[] = { { "add", jar_add }, { "text", jar_text }, { NULL, NULL } };
     static const luaL_Reg client[] = { { "close", client_close }, { NULL, NULL } };
