@@ -31,7 +31,7 @@ end)
 
 describe("an argument", function()
   local thread = "local thread <close> = fern.spawn(fern.sleep, 60) "
-  local pipe = "local reader = (unix.pipe()) local _ <close> = closing(reader) "
+  local pipe = "local reader, writer = unix.pipe() local _ <close> = closing(reader) local _ <close> = closing(writer) "
   local wrong = {
     { "fern.spawn()", "#1 to 'spawn' (function expected, got no value)" },
     { "fern.spawn(42)", "#1 to 'spawn' (function expected, got number)" },
@@ -67,7 +67,7 @@ describe("an argument", function()
   }
 
   for _, case in ipairs(wrong) do
-    it("is refused by " .. case[1]:gsub("^local.*> = [^ ]+ %b() ", ""):gsub("^local.*%b() ", ""), function()
+    it("is refused by " .. case[1]:gsub("^local.*> = [^ ]+ ?%b() ", ""):gsub("^local.*%b() ", ""), function()
       local function closing(fd)
         return setmetatable({}, { __close = function() unix.close(fd) end })
       end
