@@ -470,6 +470,21 @@ static int refusing(char *port, size_t size)
     return fd;
 }
 
+TEST(a_peer_on_this_machine_costs_no_wait)
+{
+    char port[16];
+    enter();
+    fern_io *listener = listen_on("127.0.0.1", 16), *io = NULL;
+    int fd = refusing(port, sizeof port);
+    uint64_t polls = fern_hub_polls(fern_hub_current());
+    fern_io_close(connect_to(listener));
+    CHECK_EQUAL(fern_tcp_connect("127.0.0.1", port, NULL, soon(), &io), -ECONNREFUSED);
+    CHECK_EQUAL(fern_hub_polls(fern_hub_current()), polls);
+    close(fd);
+    fern_io_close(listener);
+    leave();
+}
+
 TEST(a_refusal_is_told)
 {
     char port[16];
