@@ -214,7 +214,7 @@ run: modules libs tests $(BUILD)/spec/unix.so
 	@$(run_tests) core spec
 run-core: tests
 	@$(run_tests) core
-run-spec: modules $(if $(filter spec %/install_spec.lua,$(SPEC)),libs) $(BUILD)/spec/unix.so
+run-spec: modules $(if $(filter spec %/install_spec.lua %/docs_spec.lua,$(SPEC)),libs) $(BUILD)/spec/unix.so
 	@$(run_tests) spec
 run-fuzz: $(FUZZERS)
 	@BUILD='$(BUILD)' tools/fuzz $$(($(FUZZ_SECONDS) / $(words $(FUZZERS)))) $(FUZZERS)

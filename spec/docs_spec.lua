@@ -1,12 +1,41 @@
 -- SPDX-License-Identifier: MIT
--- The examples of docs/concepts and docs/modules: each Lua block is a script that runs, and
--- prints what the text block after it says, if there is one.
+-- The examples of the pages: each Lua block is a script that runs; each C block that includes
+-- what it needs is built, and runs if it has a main; and they print what the text block
+-- after them says, if there is one.
 local script = require "spec.support.script"
+
+local BUILD <const> = os.getenv("BUILD") or "build"
+
+-- What a sanitizer was compiled into needs its flags.
+local flavour = os.getenv "FLAVOUR"
+local builds_c = flavour ~= "asan" and flavour ~= "tsan" and io.open(BUILD .. "/lib/libfern-lua.so") and it or pending
 
 local function pages()
   local list = {}
-  for path in io.popen("ls docs/concepts/*.md docs/modules/*.md"):lines() do list[#list + 1] = path end
+  local in_c = "docs/embedding.md docs/configuration.md docs/stepping.md"
+  local pipe <close> = io.popen("ls " .. in_c .. " docs/concepts/*.md docs/modules/*.md 2>/dev/null")
+  for path in pipe:lines() do list[#list + 1] = path end
   return list
+end
+
+local LUA <const> = "$(for lua in lua5.4 lua-5.4 lua54; do pkg-config --cflags --libs $lua 2>/dev/null && break; done)"
+local PART <const> = "-Wno-unused-function -Wno-unused-variable -c " .. LUA
+local WHOLE <const> = ("-L'%s/lib' -Wl,-rpath-link,'%s/lib' -lfern-lua -lfern %s -lev"):format(BUILD, BUILD, LUA)
+
+-- Returns what it printed, to stderr too, and its exit code.
+local function run_c(text)
+  local name = os.tmpname()
+  local _ <close> = setmetatable({}, { __close = function() os.execute("rm -f " .. name .. "*") end })
+  local file <close> = assert(io.open(name .. ".c", "w"))
+  file:write(text)
+  file:close()
+  local whole = text:find("int main%(")
+  local build = ("${CC:-cc} -Wall -Wextra -Iinclude %s.c %s -o %s.out"):format(name, whole and WHOLE or PART, name)
+  local run = whole and ("LD_LIBRARY_PATH='%s/lib' %s.out"):format(BUILD, name) or "true"
+  local pipe = assert(io.popen(("{ %s && %s; } 2>&1"):format(build, run)))
+  local output = pipe:read("a")
+  local _, _, code = pipe:close()
+  return output, code
 end
 
 local function read(path)
@@ -28,9 +57,11 @@ for _, path in ipairs(pages()) do
     local list = blocks(read(path))
     for i, block in ipairs(list) do
       local following = list[i + 1]
-      if block.language == "lua" then
-        it("has an example that runs: number " .. i, function()
-          local output, code = script.run_text("", block.text)
+      local run = block.language == "lua" and function(text) return script.run_text("", text) end
+        or block.language == "c" and block.text:find("#include", 1, true) and run_c
+      if run then
+        (run == run_c and builds_c or it)("has an example that runs: number " .. i, function()
+          local output, code = run(block.text)
           assert.equal(0, code, output)
           if following and following.language == "text" then
             assert.equal(following.text, output)
