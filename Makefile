@@ -13,6 +13,8 @@ LUADIR   ?= $(PREFIX)/share/lua/5.4
 LIBDIR   ?= $(PREFIX)/lib/lua/5.4
 CLIBDIR  ?= $(PREFIX)/lib
 INCDIR   ?= $(PREFIX)/include
+DOCDIR   ?= $(PREFIX)/share/doc/fern
+MANDIR   ?= $(PREFIX)/share/man
 DESTDIR  ?=
 # How stacks are switched: asm (the default where there is one) or ucontext
 CONTEXT   =
@@ -104,6 +106,11 @@ WITH     := $(if $(HTTP_C),-DWITH_HTTP) $(if $(TLS_C),-DWITH_TLS)
 WITHOUT  := $(if $(LUA_LIBS),,bench/embed%) $(if $(HTTP_C),,bench/fetch.c spec/core/test_http% spec/embed/test_http%) \
             $(if $(TLS_C),,bench/tls% spec/core/test_tls% spec/embed/test_tls%)
 HEADERS  := $(sort $(wildcard include/*.h))
+# What there is to read, and what is made of the headers by a Lua
+DOC_FILES := README.md LICENSE $(sort $(shell find docs examples types -type f))
+RUNS_LUA  := $(call ask,$(LUA) -v >&2 && echo yes)
+REFERENCE := $(HEADERS:include/%.h=reference/%.md) reference/index.md
+MANUAL    := $(HEADERS:include/%.h=man3/%.3)
 LUA_SRC  := $(sort $(shell find lua/fern -name '*.lua' 2>/dev/null))
 
 objects   = $(patsubst %,$(O)/%.o,$(basename $(1)))
@@ -142,15 +149,17 @@ ifneq ($(filter-out all tests benches tidy run%,$(MAKECMDGOALS)),)
 .NOTPARALLEL:
 endif
 .DELETE_ON_ERROR:
-.PHONY: all modules libs tests benches demo test test-core spec lint check asan tsan valgrind stress test-aarch64 soak bench \
-        fuzz tidy run run-core run-fuzz run-spec run-demo run-bench run-lint install install-modules install-libs uninstall env clean help left-out FORCE
+.PHONY: all modules libs docs tests benches demo test test-core spec lint check asan tsan valgrind stress test-aarch64 soak bench \
+        fuzz tidy run run-core run-fuzz run-spec run-demo run-bench run-lint install install-modules install-libs install-docs uninstall env clean help left-out FORCE
 
 # -- Commands
-all: modules libs  ## build the module and the C libraries (the default); installs nothing
+all: modules libs docs  ## build all that install installs (the default)
 
 modules: $(MODULES) $(BUILD)/lua/fern left-out  ## what Lua requires alone
 
 libs: $(LIB_FILES)  ## the C libraries alone
+
+docs: $(if $(RUNS_LUA),$(BUILD)/docs/reference/index.md)  ## pages of reference, from the headers' comments
 
 demo:  ## set up, build, and fetch 100 pages from a site that the example serves itself
 	$(setup) demo
@@ -210,11 +219,11 @@ bench:  ## measure; prints a table and writes build/bench.json
 	$(again) run-bench
 
 # What the above run once all is there: they ask anew what the machine has
-run: modules libs tests $(BUILD)/spec/unix.so
+run: all tests $(BUILD)/spec/unix.so
 	@$(run_tests) core spec
 run-core: tests
 	@$(run_tests) core
-run-spec: modules $(if $(filter spec %/install_spec.lua %/docs_spec.lua,$(SPEC)),libs) $(BUILD)/spec/unix.so
+run-spec: modules $(if $(filter spec %/install_spec.lua %/docs_spec.lua,$(SPEC)),all) $(BUILD)/spec/unix.so
 	@$(run_tests) spec
 run-fuzz: $(FUZZERS)
 	@BUILD='$(BUILD)' tools/fuzz $$(($(FUZZ_SECONDS) / $(words $(FUZZERS)))) $(FUZZERS)
@@ -228,6 +237,7 @@ run-lint: modules
 	@$(LUA) tools/lint_layers.lua
 	@$(with_env) $(LUA) tools/lint_types.lua
 	@$(lint_env) tools/lint_headers
+	@$(LUA) tools/reference.lua lint
 	@luacheck --quiet --no-color $(wildcard lua spec examples bench tools)
 	$(again) $(addprefix strict-,$(STRICT_CC))
 	@echo 'lint: gcc, clang and clang-tidy find nothing'
@@ -243,7 +253,7 @@ tidy: $(patsubst %.c,$(O)/%.tidy,$(CORE_C) $(LUA_C) $(HTTP_C) $(TLS_C) $(EMBEDDI
 $(O)/%.tidy: $(O)/%.o .clang-tidy tools/lint_code tools/lint_raises.h
 	@$(lint_env) tools/lint_code $*.c && touch $@
 
-install: install-modules install-libs  ## into PREFIX (LUADIR, LIBDIR, CLIBDIR, INCDIR; DESTDIR goes before them)
+install: install-modules install-libs install-docs  ## into PREFIX (LUADIR, LIBDIR, CLIBDIR, INCDIR; DESTDIR goes before them)
 
 install-modules: modules  ## what Lua requires alone, into PREFIX
 	@for f in $(LUA_SRC:lua/%=%); do install -D -m 644 lua/$$f '$(DESTDIR)$(LUADIR)'/$$f || exit 1; done
@@ -260,6 +270,11 @@ install-libs: libs  ## the C libraries alone, with headers and what pkg-config r
 	    sed $(PC) packages/$$lib.pc.in >'$(DESTDIR)$(CLIBDIR)'/pkgconfig/$$lib.pc || exit 1; \
 	done
 	@$(ldconfig)
+
+install-docs: docs  ## what there is to read alone, examples and types too
+	@for f in $(DOC_FILES); do install -D -m 644 $$f '$(DESTDIR)$(DOCDIR)'/$$f || exit 1; done
+	@for f in $(if $(RUNS_LUA),$(REFERENCE)); do install -D -m 644 $(BUILD)/docs/$$f '$(DESTDIR)$(DOCDIR)'/docs/$$f || exit 1; done
+	@for f in $(if $(RUNS_LUA),$(MANUAL)); do install -D -m 644 $(BUILD)/docs/$$f '$(DESTDIR)$(MANDIR)'/$$f || exit 1; done
 # What stands in the .pc files: folders below PREFIX as such, so that a tree may be moved
 PC = $(call in_pc,prefix,$(PREFIX)) $(call in_pc,libdir,$(CLIBDIR:$(PREFIX)/%=$${prefix}/%)) \
      $(call in_pc,includedir,$(INCDIR:$(PREFIX)/%=$${prefix}/%)) $(call in_pc,version,$(VERSION)) \
@@ -274,6 +289,9 @@ uninstall:  ## take away what install put there, and nothing else
 	@cd '$(DESTDIR)$(LIBDIR)' 2>/dev/null && rm -f fern/core.so fern/http/core.so fern/tls/openssl.so && \
 	    { rmdir --ignore-fail-on-non-empty fern/http fern/tls fern 2>/dev/null || :; } || :
 	@cd '$(DESTDIR)$(INCDIR)' 2>/dev/null && rm -f $(HEADERS:include/%=%) || :
+	@cd '$(DESTDIR)$(MANDIR)' 2>/dev/null && rm -f $(MANUAL) || :
+	@cd '$(DESTDIR)$(DOCDIR)' 2>/dev/null && rm -f $(DOC_FILES) $(REFERENCE:%=docs/%) && \
+	    find '$(DESTDIR)$(DOCDIR)' -depth -type d -empty -delete || :
 	@cd '$(DESTDIR)$(CLIBDIR)' 2>/dev/null && for lib in fern fern-tls fern-http fern-lua; do \
 	    rm -f lib$$lib.a lib$$lib.so lib$$lib.$(SO) lib$$lib.$(SO).* pkgconfig/$$lib.pc; done || :
 	@$(ldconfig)
@@ -302,6 +320,10 @@ endif
 ifneq ($(TLS),yes)
 	@echo 'fern: fern.tls is left out: no OpenSSL 3 here (Debian: libssl-dev)'
 endif
+
+$(BUILD)/docs/reference/index.md: $(HEADERS) tools/reference.lua tools/lint.lua
+	@rm -rf $(BUILD)/docs && mkdir -p $(BUILD)/docs/reference $(BUILD)/docs/man3
+	@$(LUA) tools/reference.lua $(BUILD)/docs $(VERSION)
 
 # What objects are made with: written anew, and they with it, when it changes
 $(O)/flags: flags = $(CC) $(ALL_CPPFLAGS) $(ALL_CFLAGS) $(LTO) $(FLAGS_lua_$(FLAVOUR)) $(LUA_CFLAGS) $(LIBEV_CFLAGS) $(WITH) $(LDFLAGS)

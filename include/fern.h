@@ -215,6 +215,7 @@ FERN_API void fern_hub_each(fern_hub *hub,
 typedef void fern_error_fn(fern_thread *thread, void *arg);
 FERN_API void fern_hub_on_error(fern_hub *hub, fern_error_fn *fn, void *arg);
 
+/* What there is on the hub, and has been since it was opened. Never parks. */
 typedef struct fern_hub_stats {
     size_t threads;             /* alive, without the main one */
     size_t ready, timers, listeners;
@@ -291,6 +292,8 @@ typedef struct fern_spawn_options {
 FERN_API int fern_spawn(fern_body *body, void *arg,
                         const fern_spawn_options *options, fern_thread **out);
 
+/* One reference more, of the same thread, or one less. With the last one goes what is known
+   of a thread that has ended; one that has not goes on. */
 FERN_API fern_thread *fern_thread_ref(fern_thread *thread);
 FERN_API void fern_thread_unref(fern_thread *thread);
 
@@ -328,6 +331,8 @@ FERN_API int fern_thread_link(fern_thread *thread, fern_link_fn *fn, void *arg,
 FERN_API int fern_thread_unlink(fern_thread *thread, fern_link_fn *fn,
                                 bool (*same)(void *arg, void *key), void *key);
 
+/* How far it is, and the name of that: "new", "ready" and so on, static. `done`: has it
+   ended, in whichever way? */
 FERN_API fern_status fern_thread_status(const fern_thread *thread);
 FERN_API const char *fern_status_name(fern_status status);
 FERN_API bool fern_thread_done(const fern_thread *thread);
@@ -347,6 +352,8 @@ FERN_API void fern_thread_observe(fern_thread *thread);
 struct fern_deadline;
 FERN_API struct fern_deadline *fern_thread_interrupted(void);
 
+/* Its number, which no other thread of the hub has or will have, and what it was spawned with
+   or has adopted: `data` and `host`, or NULL. */
 FERN_API uint64_t fern_thread_id(const fern_thread *thread);
 FERN_API void *fern_thread_data(const fern_thread *thread);
 FERN_API const fern_host *fern_thread_host(const fern_thread *thread);
@@ -930,6 +937,7 @@ FERN_API void fern_crew_stop(fern_crew *crew);
    parks. Returns 0, or what fern_spawn or options.open return. */
 FERN_API int fern_crew_take(fern_crew *crew, fern_worker **out);
 
+/* How many there are, and how many of them have no job. Never parks. */
 typedef struct fern_crew_stats {
     size_t workers, idle;
 } fern_crew_stats;
@@ -955,8 +963,9 @@ FERN_API void fern_worker_give(fern_worker *worker, const fern_job *job);
 /* The worker is not needed any more; not while a job has begun. */
 FERN_API void fern_worker_release(fern_worker *worker);
 
+/* What options.open has made for it, and its green thread, borrowed. */
 FERN_API void *fern_worker_data(const fern_worker *worker);
-FERN_API fern_thread *fern_worker_thread(const fern_worker *worker);  /* borrowed */
+FERN_API fern_thread *fern_worker_thread(const fern_worker *worker);
 
 /* `arg` of the last job, and its result once it is over. */
 FERN_API void *fern_worker_arg(const fern_worker *worker);
@@ -1062,6 +1071,7 @@ FERN_API int fern_future_cancel(fern_future *future);
 /* Cancel it, or kill the thread that runs it; nothing if it is done. */
 FERN_API void fern_future_kill(fern_future *future);
 
+/* Has its run ended, or was it cancelled? */
 FERN_API bool fern_future_done(const fern_future *future);
 
 /* Whose it is, until it is done; else NULL. */
@@ -1260,6 +1270,7 @@ FERN_API int fern_graph_next(fern_graph *graph, size_t *taken, double deadline,
 /* Kill the task if it has not ended: 1 if this call did it, else 0. */
 FERN_API int fern_graph_kill(fern_graph *graph, const char *name);
 
+/* How far the task of that name is, and the name of that: "waiting" and so on, static. */
 typedef enum fern_task_status {
     FERN_TASK_MISSING,          /* nobody has added it */
     FERN_TASK_WAITING,          /* for what it needs */
@@ -1394,6 +1405,7 @@ FERN_API int fern_resources_resize(fern_resources *pool, size_t max);
    -EPIPE. May be called again. Returns 0, or what `destroy` returns. */
 FERN_API int fern_resources_close(fern_resources *pool);
 
+/* What there is, and has been. Never parks. */
 typedef struct fern_resources_stats {
     size_t max, min;
     size_t size;                /* all there are, those being made included */
@@ -1410,6 +1422,7 @@ FERN_API void fern_resources_inspect(const fern_resources *pool, fern_resources_
 
 /* Nothing here parks. What is recorded only on demand costs nothing before. */
 
+/* What is known of a thread beside its status, name and place. */
 typedef struct fern_thread_info {
     uint64_t parent;            /* id of the thread that spawned it; UINT64_MAX: none did */
     double since;               /* it waits: when that began; else 0. See fern_debug_dates */

@@ -230,6 +230,7 @@ FERN_API int fern_server_spawn(fern_server *server, fern_body *body, void *arg,
                                const fern_spawn_options *options, fern_thread **out);
 FERN_API int fern_server_end(fern_server *server, int rc);
 
+/* What there is, and has been. Never parks. */
 typedef struct fern_server_stats {
     size_t max, connections;    /* allowed, there */
     uint64_t accepted;

@@ -78,6 +78,7 @@ FERN_API int fern_process_kill(fern_process *process, int signal);
 FERN_API int fern_process_terminate(fern_process *process, double grace, double deadline,
                                     int *code);
 
+/* Its number, also once it has ended: then the system may have given it to another. */
 FERN_API pid_t fern_process_pid(const fern_process *process);
 
 /* Our end of the pipe to its descriptor `number` (0, 1, 2), or NULL: the process's;
@@ -94,6 +95,7 @@ FERN_API int fern_process_communicate(fern_process *process, const void *input, 
                                       size_t max, double deadline, int *code,
                                       fern_bytes *out, fern_bytes *err);
 
+/* For fern_select_new: ready once it has ended. */
 FERN_API fern_source fern_process_source(fern_process *process);
 
 /* Fork. In the parent 1 and the child as a process; in the child 0, with a hub of

@@ -65,11 +65,13 @@ FERN_API void fern_stream_close(fern_stream *stream);
 /* Parks, perhaps. As kind.shutdown, for whom see there; reading stops at once. */
 FERN_API int fern_stream_shutdown(fern_stream *stream, int directions, double deadline);
 
+/* What it was made with: its kind and object; the io and the descriptor below, NULL and -1 if
+   it has none; all stay the stream's. Is a thread in a call of it? */
 FERN_API const fern_stream_kind *fern_stream_what(const fern_stream *stream);
 FERN_API void *fern_stream_object(const fern_stream *stream);
-FERN_API fern_io *fern_stream_io(const fern_stream *stream);    /* or NULL */
-FERN_API int fern_stream_fd(const fern_stream *stream);         /* -1 if it has none */
-FERN_API bool fern_stream_busy(const fern_stream *stream);      /* is a thread in a call of it? */
+FERN_API fern_io *fern_stream_io(const fern_stream *stream);
+FERN_API int fern_stream_fd(const fern_stream *stream);
+FERN_API bool fern_stream_busy(const fern_stream *stream);
 
 /* What there is to say of an error that a call of the stream has returned; it stands
    until the next call. */

@@ -241,8 +241,10 @@ FERN_API int fern_tls_export(fern_stream *stream, const char *label, const void 
 /* The finished message of ours or the peer's: its length, at most `size` are copied. */
 FERN_API size_t fern_tls_finished(const fern_stream *stream, bool peer, void *out, size_t size);
 
-FERN_API fern_stream *fern_tls_lower(const fern_stream *stream);        /* NULL once closed */
-FERN_API struct ssl_st *fern_tls_native(const fern_stream *stream);     /* OpenSSL's: no I/O by it */
+/* The stream below, NULL once it is closed; and OpenSSL's own object, by which nothing may be read
+   or written. Both stay the stream's. */
+FERN_API fern_stream *fern_tls_lower(const fern_stream *stream);
+FERN_API struct ssl_st *fern_tls_native(const fern_stream *stream);
 
 /* ---- certificates ---------------------------------------------------- */
 

@@ -35,7 +35,8 @@ local BUILD <const> = os.getenv("BUILD") or "build"
 
 -- What is built stays as it is: these tests are of another build, perhaps.
 local function make(target, folder, variables)
-  return output_of(("make -s -o modules -o libs %s BUILD='%s' DESTDIR='%s' %s"):format(target, BUILD, folder, variables or ""))
+  local built = "make -s -o modules -o libs -o docs"
+  return output_of(("%s %s BUILD='%s' DESTDIR='%s' %s"):format(built, target, BUILD, folder, variables or ""))
 end
 
 local function is_built(path)
@@ -89,6 +90,14 @@ local function expected(prefix)
     add(list, prefix .. "/lib", { ("lib%s.a"):format(name), so, so .. ".0", so .. "." .. version() })
     add(list, prefix .. "/lib/pkgconfig", { name .. ".pc" })
   end
+  add(list, prefix .. "/share/doc/fern", { "README.md", "LICENSE", "docs/reference/index.md" })
+  for _, folder in ipairs { "docs", "examples", "types" } do
+    add(list, prefix .. "/share/doc/fern/" .. folder, files_of(folder))
+  end
+  for _, name in ipairs(files_of("include")) do
+    add(list, prefix .. "/share/doc/fern/docs/reference", { (name:gsub("h$", "md")) })
+    add(list, prefix .. "/share/man/man3", { (name:gsub("h$", "3")) })
+  end
   table.sort(list)
   return list
 end
@@ -102,7 +111,7 @@ local rock = {}
 assert(loadfile("fern-scm-1.rockspec", "t", rock))()
 
 describe("install", function()
-  it("puts every module, header and library there, and uninstall takes all of it away", function()
+  it("puts every module, header, library and page there, and uninstall takes all of it away", function()
     in_folder(function(folder)
       make("install", folder, "PREFIX=/opt/x")
       assert.is_true(#modules() > 0 and #libraries() > 1)
@@ -197,6 +206,16 @@ describe("the C library", function()
       assert.are.same(declared(headers, more), exported(name))
     end)
   end
+
+  it("has a page of reference that tells of each function", function()
+    for _, path in ipairs(lines_of "ls include/*.h") do
+      local page = text_of(("%s/docs/reference/%s.md"):format(BUILD, path:match("([%w_]+)%.h$")))
+      for _, name in ipairs(declared(path)) do
+        assert.is_truthy(page:find(('<a id="%s"></a>'):format(name), 1, true), name)
+        assert.is_truthy(page:find("\n[^\n/]*%f[%w_]" .. name .. "%("), name)
+      end
+    end
+  end)
 
   it("needs no Lua, OpenSSL or libcurl", function()
     local needed = output_of(("readelf -d '%s/lib/libfern.so'"):format(BUILD))
