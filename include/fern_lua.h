@@ -19,13 +19,13 @@
 
 #include "fern.h"
 
+#ifdef __cplusplus
+extern "C" {                    /* as Lua's own headers have it on some systems only */
+#endif
+
 #include <lua.h>
 
 #include <lauxlib.h>
-
-#ifdef __cplusplus
-extern "C" {
-#endif
 
 /* ---- states --------------------------------------------------------- */
 

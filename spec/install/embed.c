@@ -1,26 +1,26 @@
 /* SPDX-License-Identifier: MIT
    embed: a C program with Lua in it, built with what pkg-config says of fern-lua and of a
    Lua: fern is linked, and finds no file of its own. */
-#include <fern.h>
-#include <lauxlib.h>
-#include <lua.h>
-#include <lualib.h>
+#include <fern_lua.h>
+#include <fern_lua_config.h>
 
 #include <stdio.h>
 
-int luaopen_fern_core(lua_State *L);
+static const char script[] =
+    "package.path, package.cpath = '', ''\n"
+    "local fern = require 'fern'\n"
+    "require 'fern.net'\n"
+    "return fern.spawn(function(...) fern.sleep(0.001) return ... end, 'embedded'):wait()\n";
 
 int main(void)
 {
-    lua_State *L = luaL_newstate();
-    luaL_openlibs(L);
-    luaL_requiref(L, "fern.core", luaopen_fern_core, 0);
-    if (luaL_dostring(L, "local core = package.loaded['fern.core']\n"
-                         "return core.spawn(function(...) core.sleep(0.001) return ... end, 'embedded'):wait()") != LUA_OK) {
+    lua_State *L;
+    if (fern_lua_new(NULL, &L) < 0)
+        return 1;
+    if (luaL_loadstring(L, script) != LUA_OK || fern_lua_call(L, 0, 1, FERN_NEVER) < 0) {
         fprintf(stderr, "%s\n", lua_tostring(L, -1));
         return 1;
     }
     printf("%s\n", lua_tostring(L, -1));
-    lua_close(L);
-    return 0;
+    return fern_lua_close(L, FERN_NEVER);
 }

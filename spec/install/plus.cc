@@ -4,6 +4,8 @@
 #include <fern_address.h>
 #include <fern_fs.h>
 #include <fern_http.h>
+#include <fern_lua.h>
+#include <fern_lua_config.h>
 #include <fern_net.h>
 #include <fern_process.h>
 #include <fern_resolve.h>
@@ -31,6 +33,10 @@ int main()
         return 1;
     int rc = fern_thread_join(thread, FERN_NEVER);
     fern_thread_unref(thread);
-    std::printf("%s %d\n", text.c_str(), rc);
+    lua_State *L;
+    if (fern_lua_new(nullptr, &L) < 0 || luaL_dostring(L, "return require 'fern'.now() > 0"))
+        return 1;
+    std::printf("%s %d %d\n", text.c_str(), rc, lua_toboolean(L, -1));
+    fern_lua_close(L, FERN_NEVER);
     return fern_hub_close(hub, FERN_NEVER);
 }
