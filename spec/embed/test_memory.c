@@ -4,6 +4,7 @@
    and so on. It succeeds, or says -ENOMEM with nothing held; threads go on, and
    (under a sanitizer or Valgrind) nothing leaks. libev's own allocations are
    not among them: it ends the process when one fails. */
+#define _GNU_SOURCE             /* pipe2 */
 #include "failing.h"
 #include "fern_fs.h"
 #include "fern_net.h"
@@ -14,6 +15,7 @@
 #include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <sys/socket.h>
 
 static const char key;
@@ -43,6 +45,46 @@ static int open_and_close(void)
     int rc = fern_hub_open(NULL, &hub);
     if (rc == 0)
         fern_hub_close(hub, fern_now() + 5);
+    return rc;
+}
+
+static int wait_for_one(void *arg)
+{
+    return fern_fd_wait(*(const int *)arg, FERN_READ, fern_now() + 5);
+}
+
+static int step_through(fern_hub *hub, int (*body)(void *), void *arg)
+{
+    fern_thread *thread;
+    int rc = fern_spawn(body, arg, NULL, &thread);
+    if (rc < 0)
+        return rc;
+    while (!fern_thread_done(thread)) {
+        struct pollfd one = { .fd = fern_hub_descriptor(hub), .events = POLLIN };
+        poll(&one, 1, fern_hub_timeout(hub) > 0 ? 1 : 0);
+        CHECK(fern_hub_step(hub) >= 0);
+    }
+    fern_thread_observe(thread);
+    rc = fern_thread_result(thread);
+    fern_thread_unref(thread);
+    return rc;
+}
+
+static int open_and_step(void)
+{
+    fern_hub *hub;
+    int ends[2];
+    fern_hub_options options = { .stepped = true };
+    if (!CHECK_EQUAL(pipe2(ends, O_CLOEXEC), 0))
+        return -EIO;
+    int rc = fern_hub_open(&options, &hub);
+    if (rc == 0) {
+        CHECK_EQUAL(write(ends[1], "x", 1), 1);
+        rc = step_through(hub, wait_for_one, &ends[0]);
+        CHECK_EQUAL(fern_hub_close(hub, fern_now() + 5), 0);
+    }
+    close(ends[0]);
+    close(ends[1]);
     return rc;
 }
 
@@ -801,6 +843,7 @@ static void check_every(int (*run)(void), bool in_hub)
     }
 
 EVERY(open_and_close, false)
+EVERY(open_and_step, false)
 EVERY(spawn_and_join, true)
 EVERY(spawn_many, true)
 EVERY(link_both_ways, true)
