@@ -36,6 +36,16 @@ static void run_loop(void)
     CHECK_EQUAL(rc, 0);
 }
 
+/* Until nothing is due; under stress a step runs one thread and no more. */
+static int step(void)
+{
+    int rc;
+    do
+        rc = fern_hub_step(hub);
+    while (rc > 0 && fern_hub_timeout(hub) <= 0);
+    return rc;
+}
+
 static lua_Integer number_of(lua_State *L, const char *name)
 {
     lua_getglobal(L, name);
@@ -198,7 +208,7 @@ TEST(a_state_with_parked_threads_may_be_closed)
 {
     lua_State *L = open_stepped();
     RUN(L, unwinds);
-    CHECK_EQUAL(fern_hub_step(hub), 1);
+    CHECK_EQUAL(step(), 1);
     CHECK_EQUAL(fern_hub_alive(hub), 10);
     lua_close(L);
     CHECK_EQUAL(fern_hub_alive(hub), 0);
@@ -209,7 +219,7 @@ TEST(the_hub_may_be_closed_before_its_states)
 {
     lua_State *L = open_stepped();
     RUN(L, unwinds);
-    CHECK_EQUAL(fern_hub_step(hub), 1);
+    CHECK_EQUAL(step(), 1);
     close_stepped();
     CHECK_EQUAL(number_of(L, "unwound"), 10);
     lua_close(L);
