@@ -187,14 +187,14 @@ FERN_API size_t fern_lua_generations_count(const fern_lua_generations *generatio
 FERN_API int fern_lua_generations_free(fern_lua_generations *generations, double deadline);
 
 /* Whoever works with it holds it. When another has taken over, and the last
-   reference is gone, its threads are killed and its Lua state is closed. When its time
-   is up that happens all the same, but for the closing, which waits for the last reference. */
+   reference is gone, its Lua threads are killed and its Lua state is closed. When its time
+   is up they are killed all the same; the closing waits for the last reference. */
 FERN_API fern_lua_generation *fern_lua_generation_ref(fern_lua_generation *generation);
 FERN_API void fern_lua_generation_unref(fern_lua_generation *generation);
 
-/* As fern_spawn, a thread that holds it until it ends, and is killed when its time is up. */
-FERN_API int fern_lua_generation_spawn(fern_lua_generation *generation, fern_body *body, void *arg,
-                                       const fern_spawn_options *options, fern_thread **out);
+/* The same for as long as `thread` lives, such as fern_current(), which is killed when the
+   time is up. Returns 0, -ENOMEM, or -ESHUTDOWN: it is up. */
+FERN_API int fern_lua_generation_hold(fern_lua_generation *generation, fern_thread *thread);
 
 /* Its Lua state for the current green thread, see fern_lua_state; NULL when its time is up,
    or for want of memory. */

@@ -79,31 +79,21 @@ static void begin_user(fern_lua_generation *generation, struct user *user)
     generation->users = user;
 }
 
-int fern_lua_generation_spawn(fern_lua_generation *generation, fern_body *body, void *arg,
-                              const fern_spawn_options *options, fern_thread **out)
+int fern_lua_generation_hold(fern_lua_generation *generation, fern_thread *thread)
 {
     if (generation->over)
         return -ESHUTDOWN;
     struct user *user = calloc(1, sizeof *user);
     if (!user)
         return -ENOMEM;
-    int rc = fern_spawn(body, arg, options, &user->thread);
-    if (rc < 0)
-        goto free_user;
-    rc = fern_thread_link(user->thread, end_user, user, NULL);
-    if (rc < 0)
-        goto cancel_thread;
+    int rc = fern_thread_link(thread, end_user, user, NULL);
+    if (rc < 0) {
+        free(user);
+        return rc;
+    }
+    user->thread = fern_thread_ref(thread);
     begin_user(generation, user);
-    if (out)
-        *out = fern_thread_ref(user->thread);
     return 0;
-
-cancel_thread:
-    fern_thread_cancel(user->thread);
-    fern_thread_unref(user->thread);
-free_user:
-    free(user);
-    return rc;
 }
 
 lua_State *fern_lua_generation_state(fern_lua_generation *generation)

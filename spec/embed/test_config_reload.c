@@ -156,10 +156,21 @@ static int connection(void *arg)
     return 0;
 }
 
+static int spawn_on(fern_lua_generation *generation, fern_body *body, void *arg)
+{
+    fern_thread *thread = NULL;
+    int rc = fern_spawn(body, arg, NULL, &thread);
+    if (rc < 0)
+        return rc;
+    rc = fern_lua_generation_hold(generation, thread);
+    fern_thread_unref(thread);
+    return rc;
+}
+
 static int connect_to(struct work *work)
 {
     work->generation = fern_lua_generations_current(work->reload->all);
-    return fern_lua_generation_spawn(work->generation, connection, work, NULL, NULL);
+    return spawn_on(work->generation, connection, work);
 }
 
 /* ---- nothing is lost ---- */
@@ -406,7 +417,7 @@ TEST(what_does_not_end_is_killed_when_its_time_is_up)
     CHECK_EQUAL(connect_to(&work[0]), 0);
     CHECK_EQUAL(connect_to(&work[1]), 0);
     fern_lua_generation *old = fern_lua_generations_current(self.all);
-    CHECK_EQUAL(fern_lua_generation_spawn(old, park_for_ever, &work[2], NULL, NULL), 0);
+    CHECK_EQUAL(spawn_on(old, park_for_ever, &work[2]), 0);
     CHECK_EQUAL(fern_sleep(fern_now() + 0.005), 0);
     CHECK_EQUAL(reload(&self), 0);
     CHECK_EQUAL(fern_hub_waitall(self.hub, fern_now() + 5), 0);
@@ -429,8 +440,8 @@ TEST(a_thread_that_never_began_lets_go_of_it)
     fern_thread *thread = NULL;
     reload_open(&self, serving);
     CHECK_EQUAL(reload(&self), 0);
-    fern_lua_generation *old = fern_lua_generations_current(self.all);
-    CHECK_EQUAL(fern_lua_generation_spawn(old, never_called, &self, NULL, &thread), 0);
+    CHECK_EQUAL(fern_spawn(never_called, &self, NULL, &thread), 0);
+    CHECK_EQUAL(fern_lua_generation_hold(fern_lua_generations_current(self.all), thread), 0);
     fern_thread_kill(thread);
     fern_thread_unref(thread);
     CHECK_EQUAL(reload(&self), 0);
@@ -451,7 +462,7 @@ TEST(who_keeps_a_reference_keeps_the_values_and_no_more)
     CHECK(fern_lua_generation_state(old) != NULL);
     CHECK_EQUAL(fern_sleep(fern_now() + 0.05), 0);
     CHECK(!fern_lua_generation_state(old));
-    CHECK_EQUAL(fern_lua_generation_spawn(old, never_called, NULL, NULL, NULL), -ESHUTDOWN);
+    CHECK_EQUAL(fern_lua_generation_hold(old, fern_current()), -ESHUTDOWN);
     CHECK_EQUAL(values_of(old)->number, 1);
     CHECK_EQUAL(fern_lua_generations_count(self.all), 2);
     fern_lua_generation_unref(old);
