@@ -421,13 +421,13 @@ $(O)/spec/fuzz/%.o: spec/fuzz/%.c $(O)/flags
 	$(call compile,CC ,-Icore -Ilua -Ispec/embed -Ispec/core $(LUA_CFLAGS) $(SSL_CFLAGS) $(WITH) -fvisibility=default)
 FUZZ_MAIN = $(if $(findstring clang,$(CC)),,$(O)/spec/fuzz/plain.o)
 # With the bindings, for those that want some
-$(O)/lua.a: $(call objects,$(LUA_C) $(filter lua/%,$(HTTP_C) $(TLS_C)))
+$(O)/lua.a: $(LIB_LUA_O)
 	@rm -f $@ && $(AR) rc $@ $^
 $(BUILD)/fuzz/%: $(O)/spec/fuzz/%.o $(FUZZ_MAIN) $(if $(LUA_LIBS),$(O)/lua.a) $(O)/core.a
 	$(link_program) $^ $(if $(FUZZ_MAIN),,-fsanitize=fuzzer) -Wl,--as-needed $(LUA_LIBS) $(TEST_LIBS)
 # What spec/embed/failing.c makes fail in them
 FAILING = malloc calloc realloc strdup posix_memalign mmap madvise mprotect
-$(BUILD)/bench/embed%: $(O)/bench/embed%.o $(EMBEDDING_O) $(O)/lua.a $(O)/core.a
+$(BUILD)/bench/embed%: $(O)/bench/embed%.o $(O)/lua.a $(O)/core.a
 	$(link_program) $^ -Wl,--as-needed $(LUA_LIBS) $(TEST_LIBS)
 $(BUILD)/bench/%: $(O)/bench/%.o $(O)/core.a
 	$(link_program) $^ -Wl,--as-needed $(TEST_LIBS)
