@@ -161,7 +161,8 @@ typedef struct fern_lua_generations_options {
     lua_CFunction prepare;      /* called in each new state with `arg`, a light userdata,
                                    before the file is: register what it requires; or NULL */
     /* The file is right: open what it asks for. May park. Negative: the load fails with that,
-       the old one stays, and *problem may be set to a text, malloc'd; or NULL. */
+       the old one stays, and *problem may be set to a text, malloc'd; or NULL. Then it keeps
+       no reference. */
     int (*ready)(fern_lua_generation *generation, void *arg, char **problem);
     void *arg;
 } fern_lua_generations_options;
@@ -173,7 +174,7 @@ FERN_API int fern_lua_generations_new(const fern_lua_generations_options *option
 /* Parks, in a green thread. Load the file in a new state, which takes over; else the
    one before stays. One at a time: others wait their turn. Returns 0, what fern_lua_config
    returns, with *problem, what `ready` returned, -ESHUTDOWN when they are being freed, -EPERM
-   without a hub, or an error as in fern.h. */
+   without a hub, -EDEADLK from `ready`, or an error as in fern.h. */
 FERN_API int fern_lua_generations_load(fern_lua_generations *generations, char **problem);
 
 /* The one that was loaded last, borrowed until the caller parks; NULL before the first. */
@@ -182,8 +183,9 @@ FERN_API fern_lua_generation *fern_lua_generations_current(fern_lua_generations 
 /* How many there are: the current one, and those that are not done. */
 FERN_API size_t fern_lua_generations_count(const fern_lua_generations *generations);
 
-/* Parks, in a green thread. Let all of them finish their work until `deadline`, then kill
-   it. Returns 0; or how many are left, because someone keeps a reference: then nothing is freed. */
+/* Parks, in a green thread, before the hub is closed. Let all of them finish their work until
+   `deadline`, then kill it. Returns 0; how many are left four seconds later, because someone
+   keeps a reference: this may be called again; or -ENOMEM, with nothing done. */
 FERN_API int fern_lua_generations_free(fern_lua_generations *generations, double deadline);
 
 /* Whoever works with it holds it. When another has taken over, and the last

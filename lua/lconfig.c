@@ -74,12 +74,12 @@ bool fern_lua_config_push(lua_State *L, const fern_lua_config_hook *hook)
 
 /* ---- the file's outcome ---- */
 
-static void keep_text(lconfig *self, const char *format, const char *text)
+static void keep_text(lconfig *self, const char *where, const char *text)
 {
-    size_t size = strlen(format) + strlen(text) + 1;
+    size_t size = strlen(where) + strlen(text) + 1;
     self->text = malloc(size);
     if (self->text)
-        snprintf(self->text, size, format, text);
+        snprintf(self->text, size, "%s%s", where, text);
     else
         self->exhausted = true;
 }
@@ -88,9 +88,9 @@ static void keep_text(lconfig *self, const char *format, const char *text)
 static void keep_error(lua_State *L, lconfig *self)
 {
     if (self->late)
-        keep_text(self, "%sthe configuration runs for too long", self->where);
+        keep_text(self, self->where, "the configuration runs for too long");
     else if (self->rc != -ENOMEM && self->rc != -ECANCELED)
-        keep_text(self, "%s", luaL_tolstring(L, -1, NULL));
+        keep_text(self, self->rc == -ETIMEDOUT ? self->where : "", luaL_tolstring(L, -1, NULL));
 }
 
 /* A table that it returns is settings, too: what it returned is on the top. */

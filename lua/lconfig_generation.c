@@ -38,7 +38,8 @@ struct fern_lua_generations {
     fern_lua_generations_options options;
     fern_lua_generation *first, *current;
     size_t count, loading;
-    fern_semaphore turn;        /* to load */
+    fern_semaphore turn;        /* to load, */
+    fern_thread *loader;        /* whose it is; or NULL */
     fern_thread *closer;        /* who waits for all to go, or NULL */
     bool closed;
 };
@@ -134,7 +135,8 @@ static void kill_work(fern_lua_generation *generation)
         lend_close(fern, fern_now() + LIMIT);
 }
 
-/* Parks. Whatever interrupts the caller; where nothing can wake it, the generation stays. */
+/* Parks, whatever interrupts the caller. Where nothing could wake it any more, the
+   generation stays. */
 static void end_generation(fern_lua_generation *generation)
 {
     int rc = 0;
@@ -144,23 +146,32 @@ static void end_generation(fern_lua_generation *generation)
     while (generation->refs > 0 && rc != -EDEADLK)
         rc = fern_park("the last reference to an old configuration", FERN_NEVER);
     fern_shield_close();
+    generation->ender = NULL;
     if (generation->refs == 0)
         free_generation(generation);
 }
 
-/* Parks. Wait until nobody works with it, or its time is up. A kill is that, too. */
-static void drain_generation(fern_lua_generation *generation)
+/* The body of a thread: until nobody works with it, or its time is up. A kill is that, too. */
+static int drain(void *arg)
 {
+    fern_lua_generation *generation = arg;
     int rc = 0;
-    generation->ender = fern_current();
     while (rc == 0 && generation->refs > 0 && fern_now() < generation->deadline)
         rc = fern_park("the work of an old configuration", generation->deadline);
     end_generation(generation);
+    return 0;
 }
 
-static int drain(void *arg)
+/* Nothing new begins with it. */
+static int retire(fern_lua_generation *generation, double deadline)
 {
-    drain_generation(arg);
+    const fern_spawn_options options = { .name = "drain" };
+    int rc = fern_spawn(drain, generation, &options, &generation->ender);
+    if (rc < 0)
+        return rc;
+    fern_thread_unref(generation->ender);       /* it lives as long as what it ends */
+    generation->deadline = deadline;
+    fern_lua_generation_unref(generation);
     return 0;
 }
 
@@ -199,11 +210,9 @@ static int take_error(lua_State *L, char **problem)
     lua_pushcfunction(L, to_text);
     lua_insert(L, -2);
     int status = lua_pcall(L, 1, 1, 0);
-    char *text = problem && status == LUA_OK ? strdup(lua_tostring(L, -1)) : NULL;
+    *problem = status == LUA_OK ? strdup(lua_tostring(L, -1)) : NULL;
     lua_pop(L, 1);
-    if (text)
-        *problem = text;
-    return FERN_ERAISED;
+    return *problem ? FERN_ERAISED : -ENOMEM;
 }
 
 static int prepare(fern_lua_generation *generation, char **problem)
@@ -234,23 +243,14 @@ static int fill_generation(fern_lua_generation *generation, char **problem)
     return rc < 0 ? rc : 0;
 }
 
-/* Spawn who waits for the end of the current one; then nothing can fail. */
-static int replace_current(fern_lua_generation *generation)
+static int take_over(fern_lua_generation *generation)
 {
     fern_lua_generations *all = generation->all;
-    fern_lua_generation *old = all->current;
-    const fern_spawn_options options = { .name = "drain" };
-    if (old) {
-        double seconds = all->options.drain ? all->options.drain : DRAIN;
-        int rc = fern_spawn(drain, old, &options, &old->ender);
-        if (rc < 0)
-            return rc;
-        fern_thread_unref(old->ender);  /* it outlives what it ends */
-        old->deadline = fern_now() + seconds;
-        fern_lua_generation_unref(old);
-    }
-    all->current = generation;
-    return 0;
+    double seconds = all->options.drain ? all->options.drain : DRAIN;
+    int rc = all->current ? retire(all->current, fern_now() + seconds) : 0;
+    if (rc == 0)
+        all->current = generation;
+    return rc;
 }
 
 static int load_next(fern_lua_generations *all, char **problem)
@@ -260,7 +260,7 @@ static int load_next(fern_lua_generations *all, char **problem)
         return -ENOMEM;
     int rc = fill_generation(generation, problem);
     if (rc == 0)
-        rc = replace_current(generation);
+        rc = take_over(generation);
     if (rc < 0) {
         fern_lua_generation_unref(generation);
         end_generation(generation);
@@ -281,19 +281,34 @@ int fern_lua_generations_new(const fern_lua_generations_options *options, fern_l
     return 0;
 }
 
+static int load_in_turn(fern_lua_generations *all, char **problem)
+{
+    int rc = fern_semaphore_acquire(&all->turn, FERN_NEVER);
+    if (rc < 0)
+        return rc;
+    all->loader = fern_current();
+    rc = all->closed ? -ESHUTDOWN : load_next(all, problem);
+    all->loader = NULL;
+    fern_semaphore_release(&all->turn);
+    return rc;
+}
+
 int fern_lua_generations_load(fern_lua_generations *all, char **problem)
 {
+    char *text = NULL;
     if (!fern_hub_current())
         return -EPERM;
+    if (all->loader && all->loader == fern_current())
+        return -EDEADLK;
     all->loading++;
-    int rc = fern_semaphore_acquire(&all->turn, FERN_NEVER);
-    if (rc == 0) {
-        rc = all->closed ? -ESHUTDOWN : load_next(all, problem);
-        fern_semaphore_release(&all->turn);
-    }
+    int rc = load_in_turn(all, &text);
     all->loading--;
     if (all->closer)
         fern_unpark(all->closer, 0);
+    if (!problem || !text)
+        free(text);
+    else
+        *problem = text;
     return rc;
 }
 
@@ -319,23 +334,19 @@ static void hurry(fern_lua_generations *all, double deadline)
 
 int fern_lua_generations_free(fern_lua_generations *all, double deadline)
 {
-    fern_lua_generation *current = all->current;
-    int rc = 0;
+    int rc = all->current ? retire(all->current, deadline) : 0;
+    if (rc < 0)
+        return rc;
     all->closed = true;
     all->current = NULL;
     all->closer = fern_current();
     hurry(all, deadline);
-    if (current) {
-        current->deadline = deadline;
-        fern_lua_generation_unref(current);
-        drain_generation(current);
-    }
     fern_shield_open();
     while ((all->count > 0 || all->loading > 0) && rc == 0)
         rc = fern_park("old configurations", deadline + 2 * LIMIT);
     fern_shield_close();
-    int left = (int)(all->count + all->loading);
     all->closer = NULL;
+    int left = (int)(all->count + all->loading);
     if (left == 0)
         free(all);
     return left;

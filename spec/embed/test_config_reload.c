@@ -281,11 +281,14 @@ TEST(an_error_in_the_new_file_leaves_the_old_one)
     reload_close(&self);
 }
 
+static fern_lua_generations *of_ready;
+
 static int ready_twice(fern_lua_generation *generation, void *arg, char **problem)
 {
     int *calls = arg;
     CHECK_EQUAL(fern_yield(), 0);
     CHECK_EQUAL(values_of(generation)->number, ++*calls);
+    CHECK_EQUAL(fern_lua_generations_load(of_ready, NULL), -EDEADLK);
     if (*calls == 1)
         return 0;
     *problem = strdup("port 80 is taken");
@@ -300,6 +303,7 @@ TEST(the_program_may_refuse_a_right_file)
     self.options.ready = ready_twice;
     self.options.arg = &calls;
     reload_text(&self, serving);
+    of_ready = self.all;
     CHECK_EQUAL(reload(&self), 0);
     CHECK_EQUAL(reload(&self), -EADDRINUSE);
     CHECK_STRING(self.problem, "port 80 is taken");
@@ -469,6 +473,19 @@ TEST(who_keeps_a_reference_keeps_the_values_and_no_more)
     CHECK_EQUAL(fern_yield(), 0);
     CHECK_EQUAL(fern_hub_waitall(self.hub, fern_now() + 5), 0);
     CHECK_EQUAL(fern_lua_generations_count(self.all), 1);
+    reload_close(&self);
+}
+
+TEST(all_are_freed_but_for_one_that_somebody_keeps)
+{
+    struct reload self;
+    reload_open(&self, serving);
+    CHECK_EQUAL(reload(&self), 0);
+    fern_lua_generation *kept = fern_lua_generation_ref(fern_lua_generations_current(self.all));
+    CHECK_EQUAL(fern_lua_generations_free(self.all, fern_now() - 3.95), 1);
+    CHECK_EQUAL(fern_lua_generations_load(self.all, NULL), -ESHUTDOWN);
+    CHECK_EQUAL(values_of(kept)->number, 1);
+    fern_lua_generation_unref(kept);
     reload_close(&self);
 }
 

@@ -252,7 +252,7 @@ TEST(a_deadline_around_the_caller_ends_it)
     fern_deadline deadline;
     fern_deadline_open(&deadline, fern_now() + 0.01, NULL);
     CHECK_EQUAL(config_read(&config, sleeps), -ETIMEDOUT);
-    CHECK_STRING(config.problem, "timeout");
+    CHECK_STRING(config.problem, "app.lua:1: timeout");
     fern_deadline_close(&deadline);
     config_close(&config);
 }
