@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
--- The examples of the pages: each Lua block is a script that runs; each C block that includes
--- what it needs is built, and runs if it has a main; and they print what the text block
--- after them says, if there is one.
+-- The examples of the pages: each Lua block is a script that runs, and prints what the text
+-- block after it says, if there is one; each C block that includes what it needs is built,
+-- and runs if a text block follows.
 local script = require "spec.support.script"
 
 local BUILD <const> = os.getenv("BUILD") or "build"
@@ -23,7 +23,7 @@ local PART <const> = "-Wno-unused-function -Wno-unused-variable -c " .. LUA
 local WHOLE <const> = ("-L'%s/lib' -Wl,-rpath-link,'%s/lib' -lfern-lua -lfern %s -lev"):format(BUILD, BUILD, LUA)
 
 -- Returns what it printed, to stderr too, and its exit code.
-local function run_c(text)
+local function run_c(text, following)
   local name = os.tmpname()
   local _ <close> = setmetatable({}, { __close = function() os.execute("rm -f " .. name .. "*") end })
   local file <close> = assert(io.open(name .. ".c", "w"))
@@ -31,7 +31,7 @@ local function run_c(text)
   file:close()
   local whole = text:find("int main%(")
   local build = ("${CC:-cc} -Wall -Wextra -Iinclude %s.c %s -o %s.out"):format(name, whole and WHOLE or PART, name)
-  local run = whole and ("LD_LIBRARY_PATH='%s/lib' %s.out"):format(BUILD, name) or "true"
+  local run = following and ("LD_LIBRARY_PATH='%s/lib' %s.out"):format(BUILD, name) or "true"
   local pipe = assert(io.popen(("{ %s && %s; } 2>&1"):format(build, run)))
   local output = pipe:read("a")
   local _, _, code = pipe:close()
@@ -57,15 +57,14 @@ for _, path in ipairs(pages()) do
     local list = blocks(read(path))
     for i, block in ipairs(list) do
       local following = list[i + 1]
+      if following and following.language ~= "text" then following = nil end
       local run = block.language == "lua" and function(text) return script.run_text("", text) end
         or block.language == "c" and block.text:find("#include", 1, true) and run_c
       if run then
         (run == run_c and builds_c or it)("has an example that runs: number " .. i, function()
-          local output, code = run(block.text)
+          local output, code = run(block.text, following)
           assert.equal(0, code, output)
-          if following and following.language == "text" then
-            assert.equal(following.text, output)
-          end
+          if following then assert.equal(following.text, output) end
         end)
       end
     end
