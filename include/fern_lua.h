@@ -45,9 +45,10 @@ FERN_API int fern_lua_new(const fern_lua_options *options, lua_State **out);
 FERN_API int fern_lua_open(lua_State *L);
 
 /* Parks; on a host's stack it runs the host's loop instead. Kill the state's
-   green threads, wait until they have ended or `deadline` has passed, and
-   lua_close it: finalizers run. A thread that is alive then never runs again.
-   Returns how many those are; or -EDEADLK, with nothing done, in one of them. */
+   green threads, and those of C's that are in a call of their fern_lua_state, wait
+   until they have ended or `deadline` has passed, and lua_close it: finalizers run.
+   A thread that is alive then never runs again. Returns how many those are; or
+   -EDEADLK, with nothing done, in one of them. */
 FERN_API int fern_lua_close(lua_State *L, double deadline);
 
 /* The hub of a state, or NULL when fern is not open in it. */

@@ -120,13 +120,15 @@ fern_hub *fern_lua_hub(lua_State *L)
 
 /* ---- closing ---- */
 
-/* Does the caller stand on what would go? On one of the state's threads, in its
-   main state, or, where the hub goes as well, anywhere but in the main thread. */
+/* Does the caller stand on what would go? On one of the state's threads, in a call of
+   its main state or of the one lent to the caller, or, where the hub goes as well,
+   anywhere but in the main thread. */
 static bool stands_on(lfern *fern)
 {
     fern_thread *self = fern_current();
+    const struct lguest *guest = self ? fern_local_get(fern) : NULL;
     lua_Debug ar;
-    if (lua_getstack(fern->L, 0, &ar))
+    if (lua_getstack(fern->L, 0, &ar) || (guest && guest->fern && lua_getstack(guest->L, 0, &ar)))
         return true;
     if (fern->owns_hub)
         return self != fern_hub_main(fern->hub);
@@ -157,7 +159,6 @@ static void drop_guest(void *value)
         *guest->link = guest->next;
         if (guest->next)
             guest->next->link = guest->link;
-        lua_settop(guest->L, 0);
         lfern_unanchor(guest->L, guest->fern, guest->slot);
     }
     free(guest);
@@ -185,6 +186,7 @@ static lua_State *new_guest(lua_State *L, lfern *fern)
         free(guest);
         return NULL;
     }
+    guest->thread = fern_current();
     guest->link = &fern->guests;
     guest->next = fern->guests;
     if (guest->next)

@@ -241,7 +241,17 @@ static bool find_ours(fern_thread *thread, void *arg)
     return false;
 }
 
-/* The hub goes on: only this state's threads end, and what is left of their
+/* A green thread of C's that is in a call of the state lent to it, or NULL. */
+static fern_thread *calling_guest(const lfern *fern)
+{
+    lua_Debug ar;
+    for (const struct lguest *guest = fern->guests; guest; guest = guest->next)
+        if (guest->thread != fern_current() && lua_getstack(guest->L, 0, &ar))
+            return fern_thread_ref(guest->thread);
+    return NULL;
+}
+
+/* The hub goes on: only those end that run in this state, and what is left of their
    errors is told, for the hub must not find anything of ours later. */
 static int unwind_ours(lfern *fern, double deadline)
 {
@@ -250,7 +260,7 @@ static int unwind_ours(lfern *fern, double deadline)
     for (;;) {
         struct found found = { .fern = fern };
         fern_hub_each(fern->hub, find_ours, &found);
-        if (!found.thread)
+        if (!found.thread && !(found.thread = calling_guest(fern)))
             break;
         left += fern_hub_finish(fern->hub, found.thread, deadline);
         fern_thread_unref(found.thread);

@@ -49,6 +49,7 @@ typedef struct lfern {
 struct lguest {
     lfern *fern;                /* NULL once that has left its hub */
     struct lguest *next, **link;
+    fern_thread *thread;        /* its; borrowed */
     lua_State *L;
     int slot;                   /* in the registry */
 };

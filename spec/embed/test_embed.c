@@ -468,6 +468,58 @@ TEST(a_green_thread_of_c_outlives_the_state_that_it_used)
     CHECK_EQUAL(fern_hub_close(hub, soon()), 0);
 }
 
+static int stay_in_lua(void *arg)
+{
+    struct sums *sums = arg;
+    lua_State *L = fern_lua_state(sums->L);
+    lua_getglobal(L, "stay");
+    CHECK_EQUAL(lua_pcall(L, 0, 0, 0), LUA_ERRRUN);
+    CHECK_EQUAL(fern_sleep(fern_now() + 0.001), 0);     /* the state is still there, for us to end */
+    sums->threads++;
+    return -ECANCELED;
+}
+
+TEST(a_green_thread_of_c_in_a_call_of_a_state_that_closes_is_killed)
+{
+    fern_hub *hub;
+    CHECK_EQUAL(fern_hub_open(NULL, &hub), 0);
+    struct sums sums = { .L = new_state() };
+    noted = 0;
+    lua_register(sums.L, "note", note);
+    run(sums.L, "local fern = require 'fern' function stay()"
+                " local _ <close> = setmetatable({}, { __close = note }) fern.sleep(1000) end");
+    for (int i = 0; i < 3; i++)
+        CHECK_EQUAL(fern_spawn(stay_in_lua, &sums, NULL, NULL), 0);
+    CHECK_EQUAL(fern_yield(), 0);
+    CHECK_EQUAL(fern_lua_close(sums.L, soon()), 0);
+    CHECK_EQUAL(noted, 3);
+    CHECK_EQUAL(sums.threads, 3);
+    CHECK_EQUAL(fern_hub_alive(hub), 0);
+    CHECK_EQUAL(fern_hub_close(hub, soon()), 0);
+}
+
+static int stay_for_good(void *arg)
+{
+    lua_State *L = fern_lua_state(arg);
+    lua_getglobal(L, "stay");
+    lua_pcall(L, 0, 0, 0);
+    test_fail(__FILE__, __LINE__, "it has run on");
+    return 0;
+}
+
+TEST(one_that_does_not_heed_its_kill_never_runs_again)
+{
+    fern_hub *hub;
+    CHECK_EQUAL(fern_hub_open(NULL, &hub), 0);
+    lua_State *L = new_state();
+    run(L, "local fern = require 'fern' function stay() fern.shield(fern.sleep, 1000) end");
+    CHECK_EQUAL(fern_spawn(stay_for_good, L, NULL, NULL), 0);
+    CHECK_EQUAL(fern_yield(), 0);
+    CHECK_EQUAL(fern_lua_close(L, fern_now() + 0.02), 1);
+    CHECK_EQUAL(fern_sleep(fern_now() + 0.02), 0);
+    CHECK_EQUAL(fern_hub_close(hub, soon()), 0);
+}
+
 /* ---- C functions that park, and objects ---- */
 
 struct gate {
