@@ -44,12 +44,16 @@ LUA_CFLAGS := $(if $(LUA_INCDIR),-I$(LUA_INCDIR),$(if $(LUA_PC),$(call ask,pkg-c
 LUA_FOUND  := $(call found,lua.h,$(LUA_CFLAGS))
 LUA_LIBS   := $(if $(filter aarch64,$(FLAVOUR)),,$(if $(LUA_PC),$(call ask,pkg-config --libs $(LUA_PC))))
 
-# libev ships no .pc, and some systems keep its header in a folder of its own
-LIBEV_INCDIR ?= $(if $(call found,ev.h),,$(firstword $(wildcard $(addsuffix /include/libev,/usr /usr/local /opt/homebrew))))
+# libev ships no .pc. Fedora keeps its header in a folder of its own, Homebrew all of it; and
+# luarocks names a folder where it has found the library, perhaps without the header.
+LIBEV_INCDIR ?=
 LIBEV_LIBDIR ?=
-LIBEV_CFLAGS := $(addprefix -I,$(LIBEV_INCDIR))
+BREW         := $(firstword $(wildcard $(addsuffix /opt/libev,/opt/homebrew /usr/local /home/linuxbrew/.linuxbrew)))
+LIBEV_H      := $(firstword $(wildcard $(addsuffix /ev.h,$(LIBEV_INCDIR) $(LIBEV_INCDIR:%=%/libev))) \
+                $(if $(call found,ev.h),,$(wildcard /usr/include/libev/ev.h /usr/local/include/libev/ev.h $(BREW)/include/ev.h)))
+LIBEV_CFLAGS := $(patsubst %/ev.h,-I%,$(LIBEV_H))
 LIBEV_FOUND  := $(call found,ev.h,$(LIBEV_CFLAGS))
-LIBEV_LIBS   := $(addprefix -L,$(LIBEV_LIBDIR)) -lev -lm
+LIBEV_LIBS   := $(addprefix -L,$(or $(LIBEV_LIBDIR),$(if $(findstring $(BREW)/include/,$(LIBEV_H)),$(BREW:%=%/lib)))) -lev -lm
 
 HTTP        = $(if $(call ask,pkg-config --exists libcurl && echo yes),yes,no)
 CURL_CFLAGS = $(call ask,pkg-config --cflags libcurl)

@@ -16,10 +16,12 @@ description = {
 }
 supported_platforms = {"linux"}
 dependencies = {"lua >= 5.4, < 5.5"}
+-- By the library, for its header lies in a folder of its own here and there: the Makefile looks.
 external_dependencies = {
-   LIBEV = {header = "ev.h"},
+   LIBEV = {library = "ev"},
 }
 build = {
+   copy_directories = {"docs", "examples", "types"},
    type = "make",
    build_target = "modules",
    install_target = "install-modules",
