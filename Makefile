@@ -257,7 +257,12 @@ tidy: $(patsubst %.c,$(O)/%.tidy,$(CORE_C) $(LUA_C) $(HTTP_C) $(TLS_C) $(EMBEDDI
 $(O)/%.tidy: $(O)/%.o .clang-tidy tools/lint_code tools/lint_raises.h
 	@$(lint_env) tools/lint_code $*.c && touch $@
 
-install: install-modules install-libs install-docs  ## into PREFIX (LUADIR, LIBDIR, CLIBDIR, INCDIR; DESTDIR goes before them)
+# Where nothing can be built yet it sets up, as demo and test do; a packager has all there is
+# to be.
+READY := $(or $(and $(ARCH),$(LUA_FOUND),$(LIBEV_FOUND)),$(DESTDIR),$(SET_UP))
+install: $(if $(READY),install-modules install-libs install-docs)  ## into PREFIX (LUADIR, LIBDIR, CLIBDIR, INCDIR, DOCDIR, MANDIR; DESTDIR goes before them)
+	$(if $(READY),,$(setup) build)
+	$(if $(READY),,$(again) SET_UP=yes install)
 
 install-modules: modules  ## what Lua requires alone, into PREFIX
 	@for f in $(LUA_SRC:lua/%=%); do install -D -m 644 lua/$$f '$(DESTDIR)$(LUADIR)'/$$f || exit 1; done
