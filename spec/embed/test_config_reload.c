@@ -5,6 +5,8 @@
 #include "failing.h"
 #include "fern_lua.h"
 
+#include <ev.h>
+
 /* ---- generations whose every load has the next number ---- */
 
 static int number;
@@ -396,6 +398,42 @@ TEST(freeing_all_during_a_reload_ends_it)
     CHECK_EQUAL(fern_sleep(fern_now() + 0.005), 0);
     reload_close(&self);
     CHECK_EQUAL(work.rc, -ESHUTDOWN);
+}
+
+/* ---- on a host's loop ---- */
+
+static int load_and_serve(void *arg)
+{
+    struct work *work = arg;
+    for (int i = 0; i < 2; i++) {
+        CHECK_EQUAL(reload(work->reload), 0);
+        CHECK_EQUAL(connect_to(work), 0);
+        CHECK_EQUAL(fern_yield(), 0);
+    }
+    return fern_lua_generations_free(work->reload->all, fern_now() + 5);
+}
+
+TEST(a_hosts_loop_will_do)
+{
+    struct ev_loop *host = ev_loop_new(EVFLAG_AUTO);
+    fern_hub_options hub = { .loop = host };
+    struct reload self = { 0 };
+    struct work work = { .reload = &self, .seconds = 0.01, .requests = 1 };
+    CHECK_EQUAL(fern_hub_open(&hub, &self.hub), 0);
+    self.options = (fern_lua_generations_options){
+        .source = { .path = "app.lua", .functions = functions }, .schema = &schema,
+    };
+    number = 0;
+    enough = false;
+    self.options.source.text = serving;
+    self.options.source.length = strlen(serving);
+    CHECK_EQUAL(fern_lua_generations_new(&self.options, &self.all), 0);
+    CHECK_EQUAL(fern_spawn(load_and_serve, &work, NULL, NULL), 0);
+    ev_run(host, 0);
+    CHECK_EQUAL(work.served, 2);
+    CHECK_EQUAL(fern_hub_alive(self.hub), 0);
+    CHECK_EQUAL(fern_hub_close(self.hub, fern_now() + 5), 0);
+    ev_loop_destroy(host);
 }
 
 /* ---- when time is up ---- */

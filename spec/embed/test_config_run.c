@@ -3,6 +3,7 @@
    that never ends; what it sees; and what it leaves in Lua. */
 #include "config.h"
 
+#include <ev.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/socket.h>
@@ -274,6 +275,45 @@ TEST(two_states_load_at_once)
     CHECK_EQUAL(b.app.listen.port, 2);
     config_close(&b);
     config_close(&a);
+}
+
+static int read_config(lua_State *L)
+{
+    struct config *config = lua_touserdata(L, lua_upvalueindex(1));
+    lua_State *before = config->L;
+    config->L = L;
+    lua_pushinteger(L, config_read(config, "listen = ':1' workers = 3 require 'fern'.sleep(0.001)"));
+    config->L = before;
+    return 1;
+}
+
+TEST(lua_itself_may_ask_for_one)
+{
+    struct config config = config_open();
+    lua_pushlightuserdata(config.L, &config);
+    lua_pushcclosure(config.L, read_config, 1);
+    lua_setglobal(config.L, "read_config");
+    RUN(config.L, "local fern = require 'fern'\n"
+                  "assert(fern.spawn(function() return coroutine.wrap(read_config)() end):wait() == 0)\n"
+                  "collectgarbage()");
+    CHECK_EQUAL(config.app.workers, 3);
+    config_close(&config);
+}
+
+TEST(on_a_hosts_own_stack_a_file_may_compute_and_not_wait)
+{
+    struct ev_loop *host = ev_loop_new(EVFLAG_AUTO);
+    fern_hub *hub;
+    CHECK_EQUAL(fern_hub_open(&(fern_hub_options){ .loop = host }, &hub), 0);
+    struct config config = config_open();
+    config.limit = 0.02;
+    CHECK(config_reads(&config, "listen = ':1' workers = 3"));
+    CHECK_EQUAL(config_read(&config, "while true do end"), -ETIMEDOUT);
+    CHECK_EQUAL(config_read(&config, "require 'fern'.sleep(1)"), FERN_ERAISED);
+    CHECK(strstr(config.problem, "cannot park here"));
+    config_close(&config);
+    CHECK_EQUAL(fern_hub_close(hub, fern_now() + 5), 0);
+    ev_loop_destroy(host);
 }
 
 /* ---- the sandbox ---- */
