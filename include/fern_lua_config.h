@@ -53,8 +53,10 @@ typedef struct fern_lua_config_address {
     int port;
 } fern_lua_config_address;
 
+/* The field of a list or a map. */
 #define FERN_CONFIG_ITEMS(type) struct { type *items; size_t count; }
 
+/* What keeps a configuration alive. */
 typedef struct fern_lua_config_anchor fern_lua_config_anchor;
 
 /* A value that stays in Lua; `anchor` is NULL where there is none. */
@@ -73,7 +75,7 @@ typedef struct fern_lua_config_key {
     size_t stride;              /* of an item of a list or map */
     const char *help;           /* a line for people; or NULL */
     bool required;
-    double least, most;         /* if most < least, or both are 0: no such limit */
+    double least, most;         /* if most < least: no most; if both are 0: neither */
     const char *otherwise;      /* the default, as a text: "true", "4", "info", "30s"; or NULL */
     const char *const *names;   /* of ENUM; NULL ends them */
     const struct fern_lua_config_key *keys;     /* of TABLE */
@@ -98,6 +100,7 @@ typedef struct fern_lua_config_key {
     { .type = FERN_CONFIG_##type_, FERN_CONFIG_AT(struct_, field_), .stride = sizeof(struct_), \
       __VA_ARGS__ }
 
+/* After the last key. */
 #define FERN_CONFIG_END { .name = 0 }
 
 /* Where a field is, for a key that has another name. */
@@ -208,6 +211,7 @@ FERN_API const void *fern_lua_generation_values(const fern_lua_generation *gener
 #ifdef __cplusplus
 }
 
+/* What tells a field's type in C, for the macros above. */
 template <class T> constexpr char fern_lua_config_field()
 {
     return std::is_same<T, bool>::value ? 'b' : std::is_floating_point<T>::value ? 'r' :

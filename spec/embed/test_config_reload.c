@@ -451,21 +451,24 @@ TEST(what_does_not_end_is_killed_when_its_time_is_up)
     self.options.drain = 0.02;
     reload_text(&self, serving);
     CHECK_EQUAL(reload(&self), 0);
-    struct work work[3] = {
+    struct work work[4] = {
         { .reload = &self, .seconds = 1e9, .requests = 1 },
         { .reload = &self, .seconds = 1e9, .requests = 1, .in_place = true },
         { .reload = &self },
+        { .reload = &self, .seconds = 1e9, .requests = 1 },
     };
     CHECK_EQUAL(connect_to(&work[0]), 0);
     CHECK_EQUAL(connect_to(&work[1]), 0);
     fern_lua_generation *old = fern_lua_generations_current(self.all);
     CHECK_EQUAL(spawn_on(old, park_for_ever, &work[2]), 0);
+    CHECK_EQUAL(fern_spawn(client, &work[3], NULL, NULL), 0);
     CHECK_EQUAL(fern_sleep(fern_now() + 0.005), 0);
     CHECK_EQUAL(reload(&self), 0);
     CHECK_EQUAL(fern_hub_waitall(self.hub, fern_now() + 5), 0);
     CHECK_EQUAL(work[0].failed, 1);
     CHECK_EQUAL(work[1].failed, 1);
     CHECK_EQUAL(work[2].rc, -ECANCELED);
+    CHECK_EQUAL(work[3].failed, 1);
     CHECK_EQUAL(fern_lua_generations_count(self.all), 1);
     reload_close(&self);
 }
