@@ -93,22 +93,32 @@ static void put_limit(struct words *words, const char *before, double limit, con
     put(words, "%s%.15g%.*s", before, limit, length, unit);
 }
 
-static void put_range(struct words *words, const schema_key *key, const char *unit)
+/* What there is of a limit, after `of`, or `from` of two; false: none. */
+static bool put_range(struct words *words, const schema_key *key, const char *of, const char *from,
+                      const char *unit)
 {
     double least, most;
     lconfig_range(key, &least, &most);
     bool signs = key->type == FERN_CONFIG_INTEGER || key->type == FERN_CONFIG_NUMBER;
     bool low = least > (signs ? -FAR : 0), high = most < FAR;
     if (low && high && least == most) {
-        put_limit(words, " of ", least, unit);
+        put_limit(words, of, least, unit);
     } else if (low && high) {
-        put_limit(words, " from ", least, "");
+        put_limit(words, from, least, "");
         put_limit(words, " to ", most, unit);
-    } else if (low) {
-        put_limit(words, " of at least ", least, unit);
-    } else if (high) {
-        put_limit(words, " of at most ", most, unit);
+    } else if (low || high) {
+        put(words, "%s", of);
+        put_limit(words, low ? "at least " : "at most ", low ? least : most, unit);
     }
+    return low || high;
+}
+
+/* "1 to 5 seconds", or "seconds". */
+static void put_amount(struct words *words, const schema_key *key, const char *unit, const char *example)
+{
+    if (!put_range(words, key, "", "", unit))
+        put(words, "%s", unit + 1);
+    put(words, ", or a text like \"%s\"", example);
 }
 
 static void put_names(struct words *words, const schema_key *key)
@@ -125,28 +135,24 @@ static void put_expected(struct words *words, const schema_key *key)
         break;
     case FERN_CONFIG_INTEGER:
         put(words, "an integer");
-        put_range(words, key, "");
+        put_range(words, key, " of ", " from ", "");
         break;
     case FERN_CONFIG_NUMBER:
         put(words, "a number");
-        put_range(words, key, "");
+        put_range(words, key, " of ", " from ", "");
         break;
     case FERN_CONFIG_STRING:
         put(words, "a string");
-        put_range(words, key, " bytes");
+        put_range(words, key, " of ", " of ", " bytes");
         break;
     case FERN_CONFIG_ENUM:
         put_names(words, key);
         break;
     case FERN_CONFIG_SECONDS:
-        put(words, "seconds");
-        put_range(words, key, "");
-        put(words, ", or a text like \"30s\"");
+        put_amount(words, key, " seconds", "30s");
         break;
     case FERN_CONFIG_SIZE:
-        put(words, "bytes");
-        put_range(words, key, "");
-        put(words, ", or a text like \"64k\"");
+        put_amount(words, key, " bytes", "64k");
         break;
     case FERN_CONFIG_ADDRESS:
         put(words, "an address like \"127.0.0.1:80\"");
@@ -156,11 +162,12 @@ static void put_expected(struct words *words, const schema_key *key)
         break;
     case FERN_CONFIG_LIST:
         put(words, "a list");
-        put_range(words, key, "");
+        put_range(words, key, " of ", " of ", "");
         break;
     case FERN_CONFIG_MAP:
-        put(words, "a table of names");
-        put_range(words, key, "");
+        put(words, "a table");
+        if (!put_range(words, key, " of ", " of ", " names"))
+            put(words, " of names");
         break;
     case FERN_CONFIG_FUNCTION:
         put(words, "a function");

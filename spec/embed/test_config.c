@@ -211,7 +211,7 @@ TEST(so_is_a_time_a_size_or_an_address_that_is_none)
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         snprintf(text, sizeof text, "listen = ':1' buffer = %s", sizes[i]);
         CHECK_EQUAL(config_read(&config, text), -EINVAL);
-        CHECK(strstr(config.problem, "app.lua:1: buffer: expected bytes of at least 1024, or a text like \"64k\", found "));
+        CHECK(strstr(config.problem, "app.lua:1: buffer: expected at least 1024 bytes, or a text like \"64k\", found "));
     }
     for (size_t i = 0; i < sizeof addresses / sizeof *addresses; i++) {
         snprintf(text, sizeof text, "listen = %s", addresses[i]);
@@ -245,7 +245,7 @@ TEST(a_list_has_no_holes_and_no_names)
     CHECK_LINE(&config, "allow = { [1.5] = 'c' }", "allow: the items of a list are numbered from 1");
     CHECK_LINE(&config, "allow = { 'a', b = 'c' }", "allow: a list has no key 'b'");
     CHECK_LINE(&config, "allow = 'a'", "allow: expected a list, found \"a\"");
-    CHECK_LINE(&config, "allow = { 1 }", "allow[1]: expected a string from 1 to 8 bytes, found 1");
+    CHECK_LINE(&config, "allow = { 1 }", "allow[1]: expected a string of 1 to 8 bytes, found 1");
     CHECK_LINE(&config, "backends = { 1, 2, 3, 4, 5, 6 }", "backends: expected a list of at most 5, found a list of 6");
     CHECK_LINE(&config, "users = { 1 }", "users: expected a table of names, found a key that is a number");
     CHECK_LINE(&config, "users = { ['a\\0b'] = 1 }", "users: expected a table of names, found a key that is a string with zeros");
