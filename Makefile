@@ -15,6 +15,8 @@ CLIBDIR  ?= $(PREFIX)/lib
 INCDIR   ?= $(PREFIX)/include
 DOCDIR   ?= $(PREFIX)/share/doc/fern
 MANDIR   ?= $(PREFIX)/share/man
+BINDIR   ?= $(PREFIX)/bin
+BASHDIR  ?= $(PREFIX)/share/bash-completion/completions
 DESTDIR  ?=
 # How stacks are switched: asm (the default where there is one) or ucontext
 CONTEXT   =
@@ -61,6 +63,9 @@ CURL_LIBS   = $(call ask,pkg-config --libs libcurl)
 TLS         = $(if $(call ask,pkg-config --atleast-version=3.0 openssl && echo yes),yes,no)
 SSL_CFLAGS  = $(call ask,pkg-config --cflags openssl)
 SSL_LIBS    = $(call ask,pkg-config --libs openssl)
+EDIT        = $(if $(call ask,pkg-config --exists libedit && echo yes),yes,no)
+EDIT_CFLAGS = $(call ask,pkg-config --cflags libedit)
+EDIT_LIBS   = $(call ask,pkg-config --libs libedit)
 TEST_LIBS   = $(LIBEV_LIBS) $(if $(HTTP_C),$(CURL_LIBS)) $(if $(TLS_C),$(SSL_LIBS))
 
 # -- Flags
@@ -101,9 +106,10 @@ CORE_C   := $(filter-out core/http% core/tls%,$(wildcard core/*.c))
 CORE_S   := $(if $(filter asm,$(SWITCH)),core/context_$(ARCH).S)
 # What a program that embeds Lua needs, and the module does not
 EMBEDDING_C := $(filter lua/lembed% lua/lsources% lua/lconfig%,$(wildcard lua/*.c))
-LUA_C    := $(filter-out lua/lhttp% lua/ltls% $(EMBEDDING_C),$(wildcard lua/*.c))
+LUA_C    := $(filter-out lua/lhttp% lua/ltls% lua/lline% $(EMBEDDING_C),$(wildcard lua/*.c))
 HTTP_C   := $(if $(filter yes,$(HTTP)),$(wildcard core/http*.c lua/lhttp*.c))
 TLS_C    := $(if $(filter yes,$(TLS)),$(wildcard core/tls*.c lua/ltls*.c))
+LINE_C   := $(if $(filter yes,$(EDIT)),lua/lline.c)
 # For what is compiled one way or the other
 WITH     := $(if $(HTTP_C),-DWITH_HTTP) $(if $(TLS_C),-DWITH_TLS)
 # Sources, tests and benchmarks of what is left out
@@ -129,7 +135,7 @@ EMBED_C  := $(if $(LUA_LIBS),$(filter-out $(WITHOUT),$(wildcard spec/embed/test_
 EMBED_O  := $(call objects,spec/embed/failing.c) $(LIB_LUA_O)
 TEST_O   := $(call objects,$(TEST_C) $(EMBED_C) $(BENCH_C))
 MODULES  := $(BUILD)/lib/fern/core.so $(if $(HTTP_C),$(BUILD)/lib/fern/http/core.so) \
-            $(if $(TLS_C),$(BUILD)/lib/fern/tls/openssl.so)
+            $(if $(TLS_C),$(BUILD)/lib/fern/tls/openssl.so) $(if $(LINE_C),$(BUILD)/lib/fern/command/line.so)
 VERSION  := $(shell sed -n 's/^.define FERN_VERSION_[A-Z]* \([0-9]*\)$$/\1/p' include/fern.h | paste -sd.)
 SO       := so.$(firstword $(subst ., ,$(VERSION)))
 LIBS     := fern $(if $(TLS_C),fern-tls) $(if $(HTTP_C),fern-http) $(if $(LUA_FOUND),fern-lua)
@@ -154,7 +160,7 @@ ifneq ($(filter-out all tests benches tidy run%,$(MAKECMDGOALS)),)
 endif
 .DELETE_ON_ERROR:
 .PHONY: all modules libs docs tests benches demo test test-core spec lint check asan tsan valgrind stress test-aarch64 soak bench \
-        fuzz tidy run run-core run-fuzz run-spec run-demo run-bench run-lint install install-modules install-libs install-docs uninstall env clean help left-out FORCE
+        fuzz tidy run run-core run-fuzz run-spec run-demo run-bench run-lint install install-modules install-command install-libs install-docs uninstall env clean help left-out FORCE
 
 # -- Commands
 all: modules libs docs  ## build all that install installs (the default)
@@ -242,10 +248,10 @@ run-lint: modules
 	@$(with_env) $(LUA) tools/lint_types.lua
 	@$(lint_env) tools/lint_headers
 	@$(LUA) tools/reference.lua lint
-	@luacheck --quiet --no-color $(wildcard lua spec examples bench tools)
+	@luacheck --quiet --no-color $(wildcard lua spec examples bench tools) bin/fern
 	$(again) $(addprefix strict-,$(STRICT_CC))
 	@echo 'lint: gcc, clang and clang-tidy find nothing'
-lint_env = CC='$(CC)' CPPFLAGS='$(CPPFLAGS) $(LUA_CFLAGS) $(LIBEV_CFLAGS) $(CURL_CFLAGS) $(SSL_CFLAGS)'
+lint_env = CC='$(CC)' CPPFLAGS='$(CPPFLAGS) $(LUA_CFLAGS) $(LIBEV_CFLAGS) $(CURL_CFLAGS) $(SSL_CFLAGS) $(EDIT_CFLAGS)'
 # gcc warns of some things only when it optimizes; clang does not
 strict-clang: faster = CFLAGS=-O0
 strict-clang: also = tidy
@@ -253,20 +259,27 @@ strict-%:
 	$(again) CC=$* $(faster) BUILD=$(BUILD)/strict/$* FLAVOUR=strict modules tests benches $(also)
 
 # A source is looked at again when its object is made again
-tidy: $(patsubst %.c,$(O)/%.tidy,$(CORE_C) $(LUA_C) $(HTTP_C) $(TLS_C) $(EMBEDDING_C))
+tidy: $(patsubst %.c,$(O)/%.tidy,$(CORE_C) $(LUA_C) $(HTTP_C) $(TLS_C) $(EMBEDDING_C) $(LINE_C))
 $(O)/%.tidy: $(O)/%.o .clang-tidy tools/lint_code tools/lint_raises.h
 	@$(lint_env) tools/lint_code $*.c && touch $@
 
 # Where nothing can be built yet it sets up, as demo and test do; a packager has all there is
 # to be.
 READY := $(or $(and $(ARCH),$(LUA_FOUND),$(LIBEV_FOUND)),$(DESTDIR),$(SET_UP))
-install: $(if $(READY),install-modules install-libs install-docs)  ## into PREFIX (LUADIR, LIBDIR, CLIBDIR, INCDIR, DOCDIR, MANDIR; DESTDIR goes before them)
+install: $(if $(READY),install-modules install-command install-libs install-docs)  ## into PREFIX (LUADIR, LIBDIR, CLIBDIR, INCDIR, DOCDIR, MANDIR; DESTDIR goes before them)
 	$(if $(READY),,$(setup) build)
 	$(if $(READY),,$(again) SET_UP=yes install)
 
 install-modules: modules  ## what Lua requires alone, into PREFIX
 	@for f in $(LUA_SRC:lua/%=%); do install -D -m 644 lua/$$f '$(DESTDIR)$(LUADIR)'/$$f || exit 1; done
 	@for f in $(MODULES:$(BUILD)/lib/%=%); do install -D -m 755 $(BUILD)/lib/$$f '$(DESTDIR)$(LIBDIR)'/$$f || exit 1; done
+
+install-command: modules  ## the command alone, with its manual page and bash's completion
+	@install -D -m 644 docs/fern.1 '$(DESTDIR)$(MANDIR)/man1/fern.1'
+	@install -D -m 644 completions/fern.bash '$(DESTDIR)$(BASHDIR)/fern'
+	@install -D -m 755 bin/fern '$(DESTDIR)$(BINDIR)/fern'
+	@sed -i -e "1s|.*|#!$$(command -v $(LUA) || echo /usr/bin/env $(LUA))|" \
+	    -e 's|^local lua, lib = nil, nil$$|local lua, lib = "$(LUADIR)", "$(LIBDIR)"|' '$(DESTDIR)$(BINDIR)/fern'
 
 install-libs: libs  ## the C libraries alone, with headers and what pkg-config reads
 	@for f in $(HEADERS:include/%=%); do install -D -m 644 include/$$f '$(DESTDIR)$(INCDIR)'/$$f || exit 1; done
@@ -295,9 +308,10 @@ in_pc = -e 's|@$(1)@|$(strip $(2))|'
 uninstall:  ## take away what install put there, and nothing else
 	@cd '$(DESTDIR)$(LUADIR)' 2>/dev/null && rm -f $(LUA_SRC:lua/%=%) && \
 	    { rmdir -p --ignore-fail-on-non-empty $(sort $(patsubst %/,%,$(dir $(LUA_SRC:lua/%=%)))) 2>/dev/null || :; } || :
-	@cd '$(DESTDIR)$(LIBDIR)' 2>/dev/null && rm -f fern/core.so fern/http/core.so fern/tls/openssl.so && \
-	    { rmdir --ignore-fail-on-non-empty fern/http fern/tls fern 2>/dev/null || :; } || :
+	@cd '$(DESTDIR)$(LIBDIR)' 2>/dev/null && rm -f fern/core.so fern/http/core.so fern/tls/openssl.so fern/command/line.so && \
+	    { rmdir --ignore-fail-on-non-empty fern/http fern/tls fern/command fern 2>/dev/null || :; } || :
 	@cd '$(DESTDIR)$(INCDIR)' 2>/dev/null && rm -f $(HEADERS:include/%=%) || :
+	@rm -f '$(DESTDIR)$(BINDIR)/fern' '$(DESTDIR)$(MANDIR)/man1/fern.1' '$(DESTDIR)$(BASHDIR)/fern'
 	@cd '$(DESTDIR)$(MANDIR)' 2>/dev/null && rm -f $(MANUAL) || :
 	@cd '$(DESTDIR)$(DOCDIR)' 2>/dev/null && rm -f $(DOC_FILES) $(REFERENCE:%=docs/%) && \
 	    find '$(DESTDIR)$(DOCDIR)' -depth -type d -empty -delete || :
@@ -329,6 +343,9 @@ endif
 ifneq ($(TLS),yes)
 	@echo 'fern: fern.tls is left out: no OpenSSL 3 here (Debian: libssl-dev)'
 endif
+ifneq ($(EDIT),yes)
+	@echo 'fern: the command `fern -i` edits no lines: no libedit here (Debian: libedit-dev)'
+endif
 
 $(BUILD)/docs/reference/index.md: $(HEADERS) tools/reference.lua tools/lint.lua
 	@rm -rf $(BUILD)/docs && mkdir -p $(BUILD)/docs/reference $(BUILD)/docs/man3
@@ -346,6 +363,7 @@ compile = @mkdir -p $(@D) && echo '  $(1)  $<' && $(CC) $(ALL_CPPFLAGS) $(ALL_CF
 $(O)/core/http%.o:  EXTRA = $(CURL_CFLAGS)
 $(O)/core/tls%.o:   EXTRA = $(SSL_CFLAGS)
 $(O)/core/loop.o:   EXTRA = $(LIBEV_CFLAGS)
+$(O)/lua/lline.o:   EXTRA = $(EDIT_CFLAGS)
 $(O)/core/%.o: core/%.c $(O)/flags
 	$(call compile,CC ,$(LTO) $(EXTRA))
 $(O)/core/%.o: core/%.S $(O)/flags
@@ -356,7 +374,7 @@ $(O)/lua/%.o: lua/%.c $(O)/flags
 $(O)/lua/lsources.o: EXTRA = $(WITH)
 $(O)/lua/sources.o: lua/sources.S $(O)/sources.inc $(LUA_SRC) $(O)/flags
 	$(call compile,AS ,-I$(O))
-$(O)/sources.inc: list = printf 'source "%s"\n' $(LUA_SRC:lua/%=%)
+$(O)/sources.inc: list = printf 'source "%s"\n' $(patsubst lua/%,%,$(filter-out lua/fern/command/%,$(LUA_SRC)))
 $(O)/sources.inc: FORCE
 	@mkdir -p $(@D) && $(list) | cmp -s - $@ || $(list) >$@
 # Default visibility: a sanitizer's runtime looks for hooks in a test by name
@@ -382,6 +400,8 @@ $(BUILD)/lib/fern/http/core.so: $(HTTP_O) $(BUILD)/lib/fern/core.so
 	$(link_module) $(HTTP_O) $(upon_core) $(CURL_LIBS)
 $(BUILD)/lib/fern/tls/openssl.so: $(TLS_O) $(BUILD)/lib/fern/core.so
 	$(link_module) $(TLS_O) $(upon_core) $(SSL_LIBS)
+$(BUILD)/lib/fern/command/line.so: $(call objects,$(LINE_C)) $(BUILD)/lib/fern/core.so
+	$(link_module) $(call objects,$(LINE_C)) $(upon_core) $(EDIT_LIBS)
 
 # The C libraries: HTTP, TLS and Lua's parts stand upon libfern, each with what it shows alone
 CLIB := $(BUILD)/lib/lib
@@ -446,4 +466,4 @@ $(BUILD)/lua/fern: FORCE
 
 FUZZ_O := $(call objects,$(FUZZ_C)) $(FUZZ_MAIN)
 .SECONDARY: $(TEST_O) $(EMBED_O) $(FUZZ_O)
--include $(patsubst %.o,%.d,$(CORE_O) $(HTTP_O) $(TLS_O) $(TEST_O) $(EMBED_O) $(FUZZ_O))
+-include $(patsubst %.o,%.d,$(CORE_O) $(HTTP_O) $(TLS_O) $(call objects,$(LINE_C)) $(TEST_O) $(EMBED_O) $(FUZZ_O))

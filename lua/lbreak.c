@@ -9,13 +9,16 @@
 #include "lfern.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <unistd.h>
 
 static fern_hub *volatile interrupted_hub;
 static volatile sig_atomic_t pending;   /* nobody has raised it yet */
 static char where[4096];        /* of the thread that was running */
 static struct sigaction interpreters;   /* what ours stands for */
+static bool prompting;          /* main goes on, so who ran must end: see lbreak_rearm */
 
 static const double MOMENT = 1e-3;      /* enough for a turn of the hub */
 
@@ -45,6 +48,8 @@ static void stop_running(lua_State *L, lua_Debug *ar)
         return;
     if (self != fern_hub_main(hub)) {
         stop_thread(L, self);
+        if (prompting)
+            luaL_error(L, "interrupted!");
         return;
     }
     pending = 0;
@@ -84,6 +89,19 @@ _Noreturn void lbreak_raise(lua_State *L)
 static void on_sigpipe(int signal_number)
 {
     (void)signal_number;
+}
+
+/* Nobody reads stdout any more: the end, as of any command. A peer that is gone
+   is not. */
+static void on_sigpipe_of_command(int signal_number)
+{
+    int saved = errno;
+    struct pollfd out = { .fd = STDOUT_FILENO, .events = POLLOUT };
+    if (poll(&out, 1, 0) == 1 && out.revents & POLLERR) {
+        signal(signal_number, SIG_DFL);
+        raise(signal_number);   /* comes when this returns */
+    }
+    errno = saved;
 }
 
 /* ---- in and out ---- */
@@ -131,6 +149,24 @@ void lbreak_open(lua_State *L, lfern *fern)
 void lbreak_renew(lfern *fern)
 {
     if (interrupted_hub == fern->hub && is_handled_by(SIGINT, interpreters.sa_handler))
+        install(SIGINT, on_sigint);
+}
+
+void lbreak_end_with_stdout(void)
+{
+    if (is_handled_by(SIGPIPE, on_sigpipe))
+        install(SIGPIPE, on_sigpipe_of_command);
+}
+
+void lbreak_rearm(const lfern *fern)
+{
+    if (interrupted_hub != fern->hub)
+        return;
+    prompting = true;
+    pending = 0;
+    where[0] = 0;
+    fern_hub_interrupt_main(fern->hub, 0);
+    if (is_handled_by(SIGINT, SIG_DFL))
         install(SIGINT, on_sigint);
 }
 

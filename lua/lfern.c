@@ -185,6 +185,7 @@ static void push_module(lua_State *L, lfern *fern)
     lprocess_open(L);
     lsignal_open(L);
     ldebug_open(L);
+    lcommand_open(L);
     lend_open(L);
     lua_pushvalue(L, -1);
     fern->module = luaL_ref(L, LUA_REGISTRYINDEX);

@@ -288,6 +288,13 @@ LFERN_PRIVATE void lbreak_open(lua_State *L, lfern *fern);
 LFERN_PRIVATE void lbreak_renew(lfern *fern);
 LFERN_PRIVATE void lbreak_close(lfern *fern);
 
+/* From now on SIGPIPE ends the process if nobody reads stdout any more. */
+LFERN_PRIVATE void lbreak_end_with_stdout(void);
+
+/* For a prompt: a Ctrl-C was heard, and the next one is a first one again. From now
+   on the thread that was running is interrupted as well. */
+LFERN_PRIVATE void lbreak_rearm(const lfern *fern);
+
 /* Raise "interrupted!" with the traceback of the thread that was running. */
 LFERN_PRIVATE _Noreturn void lbreak_raise(lua_State *L);
 LFERN_PRIVATE void lselect_open(lua_State *L);
@@ -316,6 +323,7 @@ LFERN_PRIVATE void lnames_open(lua_State *L);
 LFERN_PRIVATE void lsocket_open(lua_State *L);
 LFERN_PRIVATE void ludp_open(lua_State *L);
 LFERN_PRIVATE void ldebug_open(lua_State *L);
+LFERN_PRIVATE void lcommand_open(lua_State *L);
 LFERN_PRIVATE void linspect_open(lua_State *L);
 
 /* ---- objects with a mark ---- */

@@ -160,7 +160,6 @@ describe("fern.debug", function()
     end)
 
     it("remembers how many threads there were at most", function()
-      local script = require "spec.support.script"
       assert.are.equal("5\n5\n6\n", (script.run_text("", [[
         local fern = require "fern"
         for i = 1, 5 do fern.spawn(fern.sleep, 0) end

@@ -85,6 +85,7 @@ end
 local function expected(prefix)
   local list = modules_in(prefix .. "/share/lua/5.4", prefix .. "/lib/lua/5.4")
   add(list, prefix .. "/include", files_of("include"))
+  add(list, prefix, { "bin/fern", "share/man/man1/fern.1", "share/bash-completion/completions/fern" })
   for _, name in ipairs(libraries()) do
     local so = ("lib%s.so"):format(name)
     add(list, prefix .. "/lib", { ("lib%s.a"):format(name), so, so .. ".0", so .. "." .. version() })
@@ -150,6 +151,25 @@ describe("install", function()
         assert.is_truthy(makefile:find("\n" .. name .. "%s*%??="), name)
       end
     end
+  end)
+
+  -- A sanitizer must be preloaded, which is what "by itself" is not.
+  local flavour = os.getenv "FLAVOUR"
+  local by_itself = (flavour == "asan" or flavour == "tsan") and pending or it
+
+  by_itself("puts a command there that runs by itself, and scripts that it runs find fern", function()
+    in_folder(function(folder)
+      local prefix = output_of(("cd '%s' && pwd -P"):format(folder)):match("[^\n]+")
+      output_of(("make -s -o all install BUILD='%s' DESTDIR= PREFIX='%s'"):format(os.getenv("BUILD") or "build", prefix))
+      local bare = "cd / && env -u LUA_PATH -u LUA_CPATH -u BUILD PATH=/usr/bin:/bin "
+      local code = "print((package.searchpath('fern', package.path))) print(fern.spawn(function() return 7 end):wait())"
+      assert.are.equal(("%s/share/lua/5.4/fern/init.lua\n7\n"):format(prefix),
+        output_of(("%s %s/bin/fern -e \"%s\""):format(bare, prefix, code)))
+      output_of(("ln -s '%s/bin/fern' '%s/elsewhere'"):format(prefix, prefix))
+      assert.are.equal("7\n", output_of(("%s %s/elsewhere -e 'print(7)'"):format(bare, prefix)))
+      local first = text_of(prefix .. "/bin/fern"):match("^[^\n]+")
+      assert.is_truthy(first:find("^#!/"), first)
+    end)
   end)
 end)
 

@@ -2,15 +2,20 @@
    unix: the few system calls that specs need and Lua has not, as the Lua
    module "unix". Raw: nothing here knows of green threads. What fails gives
    nil and a message, like the functions of `io`. */
+#define _GNU_SOURCE             /* posix_openpt */
 #include <lauxlib.h>
 #include <lua.h>
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <unistd.h>
 
 static int result(lua_State *L, int rc)
@@ -116,6 +121,48 @@ static int unix_read(lua_State *L)
     return 1;
 }
 
+/* In the child: the terminal `path` is its own, and its 0, 1 and 2. */
+static void run_on_terminal(const char *path, const char *command)
+{
+    setsid();
+    int fd = open(path, O_RDWR);
+    ioctl(fd, TIOCSCTTY, 0);
+    for (int i = 0; i < 3; i++)
+        dup2(fd, i);
+    if (fd > 2)
+        close(fd);
+    execl("/bin/sh", "sh", "-c", command, (char *)NULL);
+    _exit(127);
+}
+
+/* terminal(command) -> descriptor, pid: what the command has for a terminal, 80
+   columns wide, is read and written there. */
+static int unix_terminal(lua_State *L)
+{
+    const char *command = luaL_checkstring(L, 1);
+    struct winsize size = { .ws_row = 24, .ws_col = 80 };
+    int fd = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+    if (fd < 0 || grantpt(fd) < 0 || unlockpt(fd) < 0)
+        return result(L, -1);
+    ioctl(fd, TIOCSWINSZ, &size);
+    const char *path = ptsname(fd);
+    pid_t pid = fork();
+    if (pid == 0)
+        run_on_terminal(path, command);
+    lua_pushinteger(L, fd);
+    lua_pushinteger(L, pid);
+    return 2;
+}
+
+/* Does the terminal at the other end of `fd` show what is typed by itself? */
+static int unix_echoes(lua_State *L)
+{
+    struct termios mode;
+    int rc = tcgetattr((int)luaL_checkinteger(L, 1), &mode);
+    lua_pushboolean(L, rc == 0 && mode.c_lflag & ECHO);
+    return 1;
+}
+
 /* How many descriptors this process has open. */
 static int unix_descriptors(lua_State *L)
 {
@@ -174,7 +221,8 @@ int luaopen_unix(lua_State *L)
         { "pipe", unix_pipe }, { "socketpair", unix_socketpair }, { "close", unix_close },
         { "dup2", unix_dup2 }, { "write", unix_write }, { "read", unix_read },
         { "limit", unix_limit }, { "ignores", ignores }, { "descriptors", unix_descriptors },
-        { "descend", unix_descend },
+        { "descend", unix_descend }, { "terminal", unix_terminal },
+        { "echoes", unix_echoes },
         { NULL, NULL },
     };
     luaL_newlib(L, functions);

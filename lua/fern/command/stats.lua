@@ -1,0 +1,52 @@
+-- SPDX-License-Identifier: MIT
+-- stats: what --stats tells at the end. The hub is asked before it closes, whoever
+-- closes it: fern.core.close and os.exit are ours from begin() on.
+
+local core = require "fern.core"
+
+local stats = {}
+
+local started, last         -- the clock then; what the hub said last
+
+local function look()
+  if core.current() then last = core.debug.stats() end
+end
+
+-- The most that this process has had in memory, in KiB; nil where that is not told.
+local function peak_memory()
+  local file <close> = io.open("/proc/self/status")
+  return file and file:read("a"):match("VmHWM:%s*(%d+) kB")
+end
+
+local function write_all()
+  local peak = peak_memory()
+  local lines = {
+    { "threads spawned", last and last.spawned }, { "most at once", last and last.most },
+    { "switches", last and last.switches }, { "polls", last and last.polls },
+    { "CPU seconds", ("%.3f"):format(os.clock()) }, { "wall seconds", ("%.3f"):format(core.now() - started) },
+    { "memory, KiB", peak }, { "Lua's memory, KiB", math.floor(collectgarbage "count") },
+  }
+  io.stdout:flush()
+  for _, line in ipairs(lines) do
+    if line[2] then io.stderr:write(("fern: %-18s%10s\n"):format(line[1], line[2])) end
+  end
+end
+
+function stats.begin()
+  local close, exit = core.close, os.exit
+  started = core.now()
+  function core.close()
+    look()
+    close()
+  end
+  rawset(os, "exit", function(...)
+    look()
+    write_all()
+    exit(...)
+  end)
+end
+
+-- After all threads are unwound.
+function stats.write() write_all() end
+
+return stats
