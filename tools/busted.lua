@@ -1,4 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- busted, run by the Lua that runs this file: the distribution's command runs
--- whichever version is called `lua`.
-require "busted.runner" {standalone = false}
+-- `fern test` of this checkout, by the Lua that runs this file.
+table.insert(arg, 1, "test")
+rawset(arg, 0, "bin/fern")
+dofile(arg[0])
