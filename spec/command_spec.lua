@@ -140,6 +140,15 @@ describe("a traceback", function()
     assert.are.equal(1, code)
   end)
 
+  it("is told even by a script that takes away all that is global", function()
+    local output, code = run_script "local error, all = error, _G for name in pairs(all) do all[name] = nil end error 'bare'"
+    contains(output, ":1: bare\nstack traceback:\n")
+    assert.are.equal(1, code)
+    output = run("--stats", "-e", "local all = _G for name in pairs(all) do all[name] = nil end")
+    assert.is_truthy(output:find("^fern: threads spawned"), output)
+    contains(output, "fern: threads spawned")
+  end)
+
   it("of a module that fails is that of require", function()
     local output, code = run("-l", "no.such.module")
     assert.are.equal(1, code)
@@ -281,6 +290,12 @@ describe("at the script's end", function()
       fern.sleep(1e9)
     end) fern.sleep(0)]])
     assert.are.equal(9, code)
+  end)
+
+  it("closed descriptors are no reason to fail", function()
+    assert.are.equal("0\n", (shell "(FERN -e 'print(1)' >&-) 2>&1; echo $?"))
+    assert.are.equal("0\n", (shell "(FERN -i <&- >/dev/null) 2>&1; echo $?"))
+    assert.are.equal("1\n0\n", (shell "(FERN -e 'print(1)' 2>&-); echo $?"))
   end)
 
   it("an error ends as well with threads that are unwound", function()

@@ -53,7 +53,7 @@ end
 local function run_plan(plan)
   local words <const> = arg
   rawset(_G, "arg", new_arg(words, plan.script))
-  if plan.typed or not (plan.script or plan.runs) then _G.fern = require "fern" end
+  if plan.typed or not (plan.script or plan.runs) then rawset(_G, "fern", require "fern") end
   if plan.version then tell_version() end
   if not run_before(plan) then return false end
   if plan.script and not run.script(words[plan.script], table.unpack(arg)) then return false end

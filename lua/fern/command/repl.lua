@@ -7,7 +7,7 @@ local reader = require "fern.command.reader"
 local run = require "fern.command.run"
 
 local function prompt(name, otherwise)
-  local own = _G[name]
+  local own = rawget(_G, name)
   return own == nil and otherwise or tostring(own)
 end
 
@@ -39,7 +39,7 @@ end
 local function print_values(is_expression, ok, ...)
   if not ok then return say((...)) end
   if select("#", ...) == 0 then return end
-  if is_expression then _G._ = (...) end
+  if is_expression then rawset(_G, "_", (...)) end
   local printed, message = pcall(print, ...)
   if not printed then say(("error calling 'print' (%s)"):format(message)) end
 end

@@ -4,7 +4,12 @@
 
 local run = {}
 
-local stderr, traceback = io.stderr, debug.traceback     -- a script may replace them
+-- A script may take away whatever is global, and then fail.
+local type, tostring, select = type, tostring, select
+local getmetatable, setmetatable, rawget, rawset, pcall, xpcall = getmetatable, setmetatable, rawget, rawset, pcall, xpcall
+local load, loadfile, require, globals = load, loadfile, require, _G
+local stderr, stdout, traceback = io.stderr, io.stdout, debug.traceback
+local pack, unpack, get_meta = table.pack, table.unpack, debug.getmetatable
 
 -- What the handler makes of an error: `trace` still has our own functions at its end.
 local failure = {}
@@ -12,7 +17,7 @@ local failure = {}
 -- The text of an error, and whether a traceback belongs to it.
 local function text_of(err)
   if type(err) == "string" or type(err) == "number" then return tostring(err), true end
-  local meta = debug.getmetatable(err)
+  local meta = get_meta(err)
   local to_string = meta and rawget(meta, "__tostring")
   if to_string then
     local ok, text = pcall(to_string, err)
@@ -55,16 +60,16 @@ function run.call(fn, ...)
 end
 
 function run.complain(message)
-  io.stdout:flush()
+  stdout:flush()
   stderr:write("fern: ", message, "\n")
   stderr:flush()
 end
 
 -- The same for what is to print its own errors: true and results, or false.
 local function call_or_complain(fn, ...)
-  local results_of = table.pack(run.call(fn, ...))
+  local results_of = pack(run.call(fn, ...))
   if not results_of[1] then run.complain(results_of[2]) end
-  return table.unpack(results_of, 1, results_of.n)
+  return unpack(results_of, 1, results_of.n)
 end
 
 -- Of load and its kin: a chunk, or nil and what is wrong with it.
@@ -93,7 +98,7 @@ function run.library(text)
   local global, name = text:match("^(.-)=(.*)$")
   if not global then global, name = text:match("^[^-]*"), text end
   local ok, module = call_or_complain(require, name)
-  if ok then _G[global] = module end
+  if ok then rawset(globals, global, module) end
   return ok
 end
 

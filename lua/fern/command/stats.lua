@@ -6,6 +6,9 @@ local core = require "fern.core"
 
 local stats = {}
 
+-- A script may take them away.
+local stdout, stderr, open, clock, ipairs, memory = io.stdout, io.stderr, io.open, os.clock, ipairs, collectgarbage
+
 local started, last         -- the clock then; what the hub said last
 
 local function look()
@@ -14,7 +17,7 @@ end
 
 -- The most that this process has had in memory, in KiB; nil where that is not told.
 local function peak_memory()
-  local file <close> = io.open("/proc/self/status")
+  local file <close> = open("/proc/self/status")
   return file and file:read("a"):match("VmHWM:%s*(%d+) kB")
 end
 
@@ -23,12 +26,12 @@ local function write_all()
   local lines = {
     { "threads spawned", last and last.spawned }, { "most at once", last and last.most },
     { "switches", last and last.switches }, { "polls", last and last.polls },
-    { "CPU seconds", ("%.3f"):format(os.clock()) }, { "wall seconds", ("%.3f"):format(core.now() - started) },
-    { "memory, KiB", peak }, { "Lua's memory, KiB", math.floor(collectgarbage "count") },
+    { "CPU seconds", ("%.3f"):format(clock()) }, { "wall seconds", ("%.3f"):format(core.now() - started) },
+    { "memory, KiB", peak }, { "Lua's memory, KiB", memory "count" // 1 | 0 },
   }
-  io.stdout:flush()
+  stdout:flush()
   for _, line in ipairs(lines) do
-    if line[2] then io.stderr:write(("fern: %-18s%10s\n"):format(line[1], line[2])) end
+    if line[2] then stderr:write(("fern: %-18s%10s\n"):format(line[1], line[2])) end
   end
 end
 
