@@ -180,6 +180,26 @@ static int editor_editing(lua_State *L)
     return 1;
 }
 
+/* ---- the terminal ---- */
+
+/* Whoever ends the process while a line is edited leaves the terminal as it was. */
+static EditLine *latest;
+
+static void restore_terminal(void)
+{
+    if (latest)
+        el_set(latest, EL_PREP_TERM, 0);
+}
+
+static void restore_at_exit(EditLine *edit)
+{
+    static bool registered;
+    if (!registered)
+        atexit(restore_terminal);
+    registered = true;
+    latest = edit;
+}
+
 /* ---- methods ---- */
 
 /* add(text): a line of the history. */
@@ -243,6 +263,8 @@ static int editor_close(lua_State *L)
     editor *self = luaL_checkudata(L, 1, LEDITOR);
     if (self->editing)
         luaL_error(L, "a line is being edited");
+    if (latest == self->edit)
+        latest = NULL;
     if (self->edit)
         el_end(self->edit);
     if (self->history)
@@ -250,6 +272,14 @@ static int editor_close(lua_State *L)
     free(self->prompt);
     *self = (editor){ 0 };
     return 0;
+}
+
+/* Who edits holds it: only the end of the Lua state collects it then, from within
+   that wait, which never comes back. */
+static int editor_gc(lua_State *L)
+{
+    ((editor *)luaL_checkudata(L, 1, LEDITOR))->editing = false;
+    return editor_close(L);
 }
 
 /* ---- constructor ---- */
@@ -263,6 +293,7 @@ static void choose_characters(void)
 
 static void set_up(editor *self)
 {
+    restore_at_exit(self->edit);
     HistEvent event;
     history(self->history, &event, H_SETSIZE, HISTORY);
     history(self->history, &event, H_SETUNIQUE, 1);
@@ -271,7 +302,8 @@ static void set_up(editor *self)
     el_set(self->edit, EL_HIST, history, self->history);
     el_set(self->edit, EL_PROMPT, give_prompt);
     el_set(self->edit, EL_GETCFN, read_character);
-    el_set(self->edit, EL_ADDFN, "fern-complete", "completes a name of Lua", complete);
+    /* wide: el_set would make copies that nobody frees */
+    el_wset(self->edit, EL_ADDFN, L"fern-complete", L"completes a name of Lua", complete);
     el_set(self->edit, EL_BIND, "^I", "fern-complete", NULL);
     el_source(self->edit, NULL);        /* what its user likes: ~/.editrc */
 }
@@ -303,7 +335,7 @@ int luaopen_fern_command_line(lua_State *L)
     static const luaL_Reg methods[] = {
         { "read", editor_read }, { "add", editor_add }, { "hide", editor_hide },
         { "show", editor_show }, { "editing", editor_editing }, { "close", editor_close },
-        { "__gc", editor_close }, { "__close", editor_close }, { NULL, NULL },
+        { "__gc", editor_gc }, { "__close", editor_close }, { NULL, NULL },
     };
     luaL_newmetatable(L, LEDITOR);
     luaL_setfuncs(L, methods, 0);

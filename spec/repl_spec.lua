@@ -4,6 +4,7 @@
 local fern = require "fern"
 local script = require "spec.support.script"
 local terminal = require "spec.support.terminal"
+local unix = require "spec.support.unix"
 
 local EDITS <const> = (package.searchpath("fern.command.line", package.cpath)) ~= nil
 
@@ -255,6 +256,26 @@ at_terminal("at a terminal", function()
       await_prompt(screen)
       assert.are.equal("22", enter(screen, "first * 2"))
     end)
+  end)
+
+  it("whoever ends the process leaves the terminal as it was", function()
+    for _, ending in ipairs { "os.exit(5)", "os.exit(5, true)" } do
+      local screen <close> = start()
+      enter(screen, ("_ = fern.spawn_after(0.05, function() %s end)"):format(ending))
+      local output, code = screen:finish()
+      assert.are.equal(5, code, output)
+      assert.is_true(unix.echoes(screen.fd))
+    end
+  end)
+
+  it("what runs may read lines of its own, and threads go on", function()
+    local screen <close> = start()
+    enter(screen, "_ = fern.spawn_after(0.05, print, 'meanwhile')")
+    screen:type "line = io.read()\n"
+    screen:expect "meanwhile"
+    screen:type "a line\n"
+    await_prompt(screen)
+    assert.are.equal("a line", enter(screen, "line"))
   end)
 
   it("a history that cannot be written does no harm", function()

@@ -61,10 +61,7 @@ end
 
 -- ---- lines as they are
 
--- io's functions take their lines from the same place: a script that is piped in may
--- read what follows it.
 local function open_plain()
-  require "fern".patch { "io" }
   return {
     read = function(prompt)
       io.write(prompt)
@@ -78,7 +75,11 @@ local function open_plain()
 end
 
 -- What has read(prompt): a line, nil at the end of input, or nil, message, code
--- ("EINTR" after a Ctrl-C). Parks.
-function reader.open() return open_editor() or open_plain() end
+-- ("EINTR" after a Ctrl-C). Parks. So does io.read from now on, which takes its lines
+-- from the same place.
+function reader.open()
+  require "fern".patch { "io" }
+  return open_editor() or open_plain()
+end
 
 return reader
