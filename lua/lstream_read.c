@@ -239,6 +239,8 @@ int lstream_read_as_file(lua_State *L)
     lstream_leave(L, self, plain);
     if (rc == 1)
         return lua_gettop(L) - last;
+    if (lfern_raises(rc))
+        lfern_raise(L, rc);
     errno = -rc;
     return luaL_fileresult(L, 0, NULL);
 }

@@ -143,6 +143,24 @@ describe("patch", function()
     check(lines, text, "(sleep 0.2; printf 'first\\n42 rest\\nabcd\\nx\\ny\\n') | ")
   end)
 
+  it("raises a kill, a limit and Ctrl-C where somebody reads from standard input", function()
+    local output = script.run_text("sleep 2 | ", [[
+      local fern = require "fern"
+      local unix = require "spec.support.unix"
+      fern.patch { "io" }
+      local reader = fern.spawn(io.read)
+      fern.sleep(0.01)
+      reader:kill()
+      local ok, err = reader:join()
+      print(ok, fern.is_killed(err))
+      print(fern.timeout(0.01, io.read))
+      fern.spawn(function() unix.kill(unix.getpid(), 2) end)
+      ok, err = pcall(io.read)
+      print(ok, err:find "interrupted!" ~= nil)
+    ]])
+    assert.are.equal("false\ttrue\nnil\ttimeout\tETIMEDOUT\nfalse\ttrue\n", output)
+  end)
+
   it("reads from standard input whatever Lua reads: words for formats, long lines, no numeral", function()
     check("one\t12\nnil\t1\nx\n3000000\nlast\tnil\n", [[
       local fern = require "fern"
