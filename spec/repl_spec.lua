@@ -94,6 +94,28 @@ describe("lines from a pipe", function()
     contains(output, "goes on")
   end)
 
+  it("are typed at a terminal, too, where nobody edits them: Ctrl-C drops one", function()
+    local plain = "package.preload['fern.command.line'] = function() error 'none' end"
+    local screen <close> = terminal.start("export FERN_HISTORY=; "
+      .. script.command("bin/fern", "-e", plain, "-i"):gsub("^exec timeout %d+", "exec"))
+    screen:expect "\n> "
+    for _ = 1, 2 do
+      screen:type "half"
+      screen:expect "half"
+      screen:type "\3"
+      screen:expect "\n> "
+    end
+    screen:type "1 + 1\n"
+    screen:expect "\n2\n> "
+    screen:type "fern.sleep(60)\n"
+    fern.sleep(0.05)
+    screen:type "\3"
+    screen:expect "interrupted!"
+    screen:expect "\n> "
+    screen:type "\4"
+    assert.are.equal(0, (select(2, screen:finish())))
+  end)
+
   it("end with os.exit, or when there are no more, with threads unwound", function()
     assert.are.equal(3, (select(2, pipe "os.exit(3)\n")))
     contains((pipe([[fern.spawn(function() local _ <close> = setmetatable({}, { __close = function() print "unwound" end }) ]]

@@ -68,7 +68,7 @@ local function open_plain()
       io.flush()
       local ok, line, message, code = pcall(io.read, "l")
       if ok then return line, message, code end
-      if tostring(line):find("^interrupted!") then return nil, line, "EINTR" end
+      if tostring(line):find("interrupted!", 1, true) then return nil, line, "EINTR" end
       error(line, 0)
     end,
   }
