@@ -32,5 +32,7 @@ void lcommand_open(lua_State *L)
         { "is_terminal", command_is_terminal }, { NULL, NULL },
     };
     luaL_newlib(L, functions);
+    lua_pushstring(L, fern_version());
+    lua_setfield(L, -2, "version");
     lua_setfield(L, -2, "command");
 }

@@ -9,7 +9,7 @@ local run = require "fern.command.run"
 local OK <const>, FAILED <const> = 0, 1
 
 local function tell_version()
-  io.stdout:write(("fern %s, %s\n"):format(core.version or "scm", _VERSION))
+  io.stdout:write(("fern %s, %s\n"):format(core.command.version, _VERSION))
   io.stdout:flush()
 end
 
