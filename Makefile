@@ -160,7 +160,7 @@ ifneq ($(filter-out all tests benches tidy run%,$(MAKECMDGOALS)),)
 endif
 .DELETE_ON_ERROR:
 .PHONY: all modules libs docs tests benches demo test test-core spec lint check asan tsan valgrind stress test-aarch64 soak bench \
-        fuzz tidy run run-core run-fuzz run-spec run-demo run-bench run-lint install install-modules install-command install-libs install-docs uninstall env clean help left-out FORCE
+        fuzz tidy run run-core run-fuzz run-spec run-demo run-bench run-lint install install-modules install-command install-libs install-docs uninstall deb env clean help left-out FORCE
 
 # -- Commands
 all: modules libs docs  ## build all that install installs (the default)
@@ -266,7 +266,7 @@ $(O)/%.tidy: $(O)/%.o .clang-tidy tools/lint_code tools/lint_raises.h
 # Where nothing can be built yet it sets up, as demo and test do; a packager has all there is
 # to be.
 READY := $(or $(and $(ARCH),$(LUA_FOUND),$(LIBEV_FOUND)),$(DESTDIR),$(SET_UP))
-install: $(if $(READY),install-modules install-command install-libs install-docs)  ## into PREFIX (LUADIR, LIBDIR, CLIBDIR, INCDIR, DOCDIR, MANDIR; DESTDIR goes before them)
+install: $(if $(READY),install-modules install-command install-libs install-docs)  ## into PREFIX (DESTDIR goes before it; its folders: at the top of the Makefile)
 	$(if $(READY),,$(setup) build)
 	$(if $(READY),,$(again) SET_UP=yes install)
 
@@ -320,6 +320,15 @@ uninstall:  ## take away what install put there, and nothing else
 	@$(ldconfig)
 # What has come or gone below /usr/local/lib and its like, the loader learns by this alone
 ldconfig = if [ -z '$(DESTDIR)' ] && [ "$$(id -u)" = 0 ]; then ldconfig 2>/dev/null || :; fi
+
+# A copy of the tree is packed, for what is built goes to the folder above it
+deb:  ## Debian packages, into build/deb
+	$(setup) deb
+	@rm -rf build/deb && mkdir -p build/deb/fern-$(VERSION)
+	@tar -c --exclude=./build --exclude=./.git . | tar -x -C build/deb/fern-$(VERSION)
+	@cd build/deb && tar -c -J -f fern_$(VERSION).orig.tar.xz --exclude=fern-$(VERSION)/debian fern-$(VERSION)
+	@cd build/deb/fern-$(VERSION) && env -u MAKEFLAGS -u MAKELEVEL dpkg-buildpackage -us -uc >../log 2>&1 || { tail -n 30 ../log; exit 1; }
+	@cd build/deb && lintian --fail-on error *.changes && ls *.deb
 
 env:  ## print what makes `lua5.4` find this build: eval "$(make -s env)"
 	@tools/env '$(BUILD)'

@@ -21,6 +21,7 @@ external_dependencies = {
    LIBEV = {library = "ev"},
 }
 build = {
+   install = {bin = {fern = "bin/fern"}},
    copy_directories = {"docs", "examples", "types"},
    type = "make",
    build_target = "modules",

@@ -167,7 +167,7 @@ for _, path in ipairs(list("include/*")) do
 end
 for _, path in ipairs(list("lua/*.c lua/*.h")) do check_binding(path) end
 local sources = "core/* include/* lua/*.[ch] lua/fern/*.lua spec/*.lua spec/*/*.[ch] spec/*/*.lua "
-   .. "examples/*.lua bench/*.lua bench/*.[ch] tools/* packages/* Makefile *.rockspec .ci/run"
+   .. "examples/*.lua bench/*.lua bench/*.[ch] tools/* packages/* debian/rules Makefile *.rockspec .ci/run"
 for _, path in ipairs(list(sources)) do check_licence(path) end
 
 lint.finish("layers hold")
