@@ -160,7 +160,7 @@ ifneq ($(filter-out all tests benches tidy run%,$(MAKECMDGOALS)),)
 endif
 .DELETE_ON_ERROR:
 .PHONY: all modules libs docs tests benches demo test test-core spec lint check asan tsan valgrind stress test-aarch64 soak bench \
-        fuzz tidy run run-core run-fuzz run-spec run-demo run-bench run-lint install install-modules install-command install-libs install-docs uninstall deb env clean help left-out FORCE
+        fuzz tidy run run-core run-fuzz run-spec run-demo run-bench run-lint install install-modules install-command install-libs install-docs uninstall rock deb env clean help left-out FORCE
 
 # -- Commands
 all: modules libs docs  ## build all that install installs (the default)
@@ -321,13 +321,22 @@ uninstall:  ## take away what install put there, and nothing else
 # What has come or gone below /usr/local/lib and its like, the loader learns by this alone
 ldconfig = if [ -z '$(DESTDIR)' ] && [ "$$(id -u)" = 0 ]; then ldconfig 2>/dev/null || :; fi
 
-# A copy of the tree is packed, for what is built goes to the folder above it
+# Of a copy of the tree, below $(1), packages are made
+FERN_V = fern-$(VERSION)
+copied = @rm -rf $(1) && mkdir -p $(1)/$(FERN_V) && tar -c --exclude=./build --exclude=./.git . | tar -x -C $(1)/$(FERN_V)
+rock:  ## a source rock, into build/rocks, for luarocks to install
+	$(setup) rock
+	$(call copied,build/rocks)
+	@cd build/rocks && tar -c -z -f $(FERN_V).tar.gz $(FERN_V) && rm -r $(FERN_V)
+	@sed -e 's|^version = .*|version = "$(VERSION)-1"|' -e 's|^source = .*|source = {url = "file://$(FERN_V).tar.gz", dir = "$(FERN_V)"}|' \
+	    fern-scm-1.rockspec >build/rocks/$(FERN_V)-1.rockspec
+	@cd build/rocks && zip -q $(FERN_V)-1.src.rock $(FERN_V).tar.gz $(FERN_V)-1.rockspec && echo build/rocks/$(FERN_V)-1.src.rock
+
 deb:  ## Debian packages, into build/deb
 	$(setup) deb
-	@rm -rf build/deb && mkdir -p build/deb/fern-$(VERSION)
-	@tar -c --exclude=./build --exclude=./.git . | tar -x -C build/deb/fern-$(VERSION)
-	@cd build/deb && tar -c -J -f fern_$(VERSION).orig.tar.xz --exclude=fern-$(VERSION)/debian fern-$(VERSION)
-	@cd build/deb/fern-$(VERSION) && env -u MAKEFLAGS -u MAKELEVEL dpkg-buildpackage -us -uc >../log 2>&1 || { tail -n 30 ../log; exit 1; }
+	$(call copied,build/deb)
+	@cd build/deb && tar -c -J -f fern_$(VERSION).orig.tar.xz --exclude=$(FERN_V)/debian $(FERN_V)
+	@cd build/deb/$(FERN_V) && env -u MAKEFLAGS -u MAKELEVEL dpkg-buildpackage -us -uc >../log 2>&1 || { tail -n 30 ../log; exit 1; }
 	@cd build/deb && lintian --fail-on error *.changes && ls *.deb
 
 env:  ## print what makes `lua5.4` find this build: eval "$(make -s env)"
@@ -439,7 +448,7 @@ $(CLIB)fern-http.a: $(filter $(O)/core/%,$(HTTP_O))
 $(CLIB)fern-lua.a: $(O)/fern-lua.o
 	$(archive) $^
 $(O)/fern-lua.o: $(LIB_LUA_O)
-	$(call link,$(LTO) -r -nostdlib $(if $(LTO),-flinker-output=nolto-rel)) $^ && \
+	@echo '  LD   $@' && $(CC) $(filter-out -pthread,$(ALL_CFLAGS)) $(LTO) -r -nostdlib $(if $(LTO),-flinker-output=nolto-rel) -o $@ $^ && \
 	    $(OBJCOPY) -w --localize-hidden -G 'fern_*' -G 'luaopen_fern_*' $@
 
 # For specs: the system calls that Lua lacks
