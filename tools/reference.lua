@@ -90,7 +90,7 @@ local function read(path)
    local file <close> = assert(io.open(path))
    local top, rest, first = split(file:read("a"))
    local header = { path = path, file = path:match("[^/]+$"), name = path:match("([%w_]+)%.h$"), sections = {} }
-   header.about = top:match("^[%w_]+: (.-)[.\n;]")
+   header.about = top:gsub("\n", " "):match("^[%w_]+: (.-)[.;] ") or top:match("^[%w_]+: ([^\n.;]+)")
    header.intro = top:gsub("^[%w_]+: (%l)", string.upper):gsub("^[%w_]+: ", "")
    local section = { blocks = {} }
    header.sections[1] = section
