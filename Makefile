@@ -117,7 +117,7 @@ WITHOUT  := $(if $(LUA_LIBS),,bench/embed%) $(if $(HTTP_C),,bench/fetch.c spec/c
             $(if $(TLS_C),,bench/tls% spec/core/test_tls% spec/embed/test_tls%)
 HEADERS  := $(sort $(wildcard include/*.h))
 # What there is to read, and what is made of the headers by a Lua
-DOC_FILES := README.md LICENSE $(sort $(shell find docs examples types -type f))
+DOC_FILES := README.md LICENSE $(sort $(shell find docs examples types -type f ! -name '*.1'))
 RUNS_LUA  := $(call ask,$(LUA) -v >&2 && echo yes)
 REFERENCE := $(HEADERS:include/%.h=reference/%.md) reference/index.md
 MANUAL    := $(HEADERS:include/%.h=man3/%.3)
@@ -423,6 +423,8 @@ $(BUILD)/lib/fern/command/line.so: $(call objects,$(LINE_C)) $(BUILD)/lib/fern/c
 
 # The C libraries: HTTP, TLS and Lua's parts stand upon libfern, each with what it shows alone
 CLIB := $(BUILD)/lib/lib
+# A sanitizer's functions come from the program
+no_undefined = $(if $(FLAVOUR),,-Wl,-z,defs)
 link_library = $(link_module) -Wl,-soname,$(soname)
 soname = $(patsubst %.so.$(VERSION),%.$(SO),$(@F))
 symlinks = && ln -sf $(@F) $(@D)/$(soname) && ln -sf $(soname) $(@D)/$(soname:.$(SO)=.so)
@@ -431,11 +433,11 @@ upon = -L$(BUILD)/lib $(1:%=-l%)
 no_lto = $(if $(LTO),&& $(OBJCOPY) -R '.gnu.lto_*' -R '.gnu.debuglto_*' $(1))
 archive = @echo '  AR   $@' && rm -f $@ && $(AR) rc $@
 $(CLIB)fern.so.$(VERSION): $(CORE_O)
-	$(link_library) $^ $(LIBEV_LIBS) -Wl,-z,defs $(symlinks)
+	$(link_library) $^ $(LIBEV_LIBS) $(no_undefined) $(symlinks)
 $(CLIB)fern-tls.so.$(VERSION): $(filter $(O)/core/%,$(TLS_O)) | $(CLIB)fern.so.$(VERSION)
-	$(link_library) $^ $(call upon,fern) $(SSL_LIBS) -Wl,-z,defs $(symlinks)
+	$(link_library) $^ $(call upon,fern) $(SSL_LIBS) $(no_undefined) $(symlinks)
 $(CLIB)fern-http.so.$(VERSION): $(filter $(O)/core/%,$(HTTP_O)) | $(CLIB)fern.so.$(VERSION)
-	$(link_library) $^ $(call upon,fern) $(CURL_LIBS) -Wl,-z,defs $(symlinks)
+	$(link_library) $^ $(call upon,fern) $(CURL_LIBS) $(no_undefined) $(symlinks)
 $(CLIB)fern-lua.so.$(VERSION): $(LIB_LUA_O) lua/exports.map | $(patsubst %,$(CLIB)%.so.$(VERSION),$(filter-out fern-lua,$(LIBS)))
 	$(link_library) $(LIB_LUA_O) $(call upon,$(filter-out fern-lua,$(LIBS))) -Wl,--version-script=lua/exports.map $(symlinks)
 $(CLIB)fern.a: $(CORE_O)

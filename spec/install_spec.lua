@@ -92,8 +92,8 @@ local function expected(prefix)
     add(list, prefix .. "/lib/pkgconfig", { name .. ".pc" })
   end
   add(list, prefix .. "/share/doc/fern", { "README.md", "LICENSE", "docs/reference/index.md" })
-  for _, folder in ipairs { "docs", "examples", "types" } do
-    add(list, prefix .. "/share/doc/fern/" .. folder, files_of(folder))
+  for _, path in ipairs(lines_of "find docs examples types -type f ! -name '*.1'") do
+    add(list, prefix .. "/share/doc/fern", { path })
   end
   for _, name in ipairs(files_of("include")) do
     add(list, prefix .. "/share/doc/fern/docs/reference", { (name:gsub("h$", "md")) })
