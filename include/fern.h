@@ -102,28 +102,6 @@ FERN_API int fern_hub_open(const fern_hub_options *options, fern_hub **out);
    are abandoned as they stand: they never run again. Returns how many. */
 FERN_API int fern_hub_close(fern_hub *hub, double deadline);
 
-/* ---- stepped by a foreign loop, from the stack that opened the hub: wait until the
-   descriptor is readable, but no longer than the timeout; step; and again. */
-
-/* Never waits. Look for what has become ready, and run threads: until none is ready,
-   or for one turn, 0.1 ms and what the last thread takes longer. Returns 1 while there
-   is something to do, or something that threads wait for may come; 0 when no thread
-   will run again unless a call, a post or a fern_watch sees to it; -EDEADLK in a step,
-   be it in a green thread or a callback; -EINVAL for what is no open stepped hub of
-   this OS thread; in a forked child, what fern_hub_renew does. */
-FERN_API int fern_hub_step(fern_hub *hub);
-
-/* Polls readable (POLLIN, EPOLLIN without EPOLLET) until a step has done what there is
-   to do. The hub's own, of the same number until it closes, in a forked child too; to
-   be watched only. A child's loop must begin to watch it anew, after the hub is its
-   own. Or an error as of fern_hub_step, but never -EDEADLK. */
-FERN_API int fern_hub_descriptor(fern_hub *hub);
-
-/* Seconds after which to step though the descriptor is silent: 0 is at once, at most
-   a day, or FERN_NEVER. Ask after each step; what is done between two steps shows on
-   the descriptor. Rounded down it makes for idle steps. */
-FERN_API double fern_hub_timeout(fern_hub *hub);
-
 /* The calling OS thread's hub, or NULL. */
 FERN_API fern_hub *fern_hub_current(void);
 
@@ -228,6 +206,30 @@ typedef struct fern_hub_stats {
     size_t most;                /* threads at once so far, idle workers too, not the main one */
 } fern_hub_stats;
 FERN_API void fern_hub_inspect(const fern_hub *hub, fern_hub_stats *stats);
+
+/* ---- step ----------------------------------------------------------- */
+
+/* A stepped hub, in a loop of another make, on the stack that opened it: wait until the
+   descriptor is readable, but no longer than the timeout; step; and again. */
+
+/* Never waits. Look for what has become ready, and run threads: until none is ready,
+   or for one turn, 0.1 ms and what the last thread takes longer. Returns 1 while there
+   is something to do, or something that threads wait for may come; 0 when no thread
+   will run again unless a call, a post or a fern_watch sees to it; -EDEADLK in a step,
+   be it in a green thread or a callback; -EINVAL for what is no open stepped hub of
+   this OS thread; in a forked child, what fern_hub_renew does. */
+FERN_API int fern_hub_step(fern_hub *hub);
+
+/* Polls readable (POLLIN, EPOLLIN without EPOLLET) until a step has done what there is
+   to do. The hub's own, of the same number until it closes, in a forked child too; to
+   be watched only. A child's loop must begin to watch it anew, after the hub is its
+   own. Or an error as of fern_hub_step, but never -EDEADLK. */
+FERN_API int fern_hub_descriptor(fern_hub *hub);
+
+/* Seconds after which to step though the descriptor is silent: 0 is at once, at most
+   a day, or FERN_NEVER. Ask after each step; what is done between two steps shows on
+   the descriptor. Rounded down it makes for idle steps. */
+FERN_API double fern_hub_timeout(fern_hub *hub);
 
 /* ---- thread --------------------------------------------------------- */
 
