@@ -231,7 +231,7 @@ static void wake_up(fern_hub *hub)
     run_posts(hub);
     if (atomic_load_explicit(&hub->main_rc, memory_order_relaxed))
         interrupt_main(hub);
-    if (hub->timers.count)
+    if (hub->timers.count && !hub->forked)      /* by one of the posts */
         fern_timers_run(&hub->timers, hub->now);
     refill(hub);
 }
@@ -291,10 +291,13 @@ void fern_hub_main_loop(void *arg)
         turn(hub);
 }
 
+/* On a host's stack the child of a fork in a callback goes on, with nothing of its parent's. */
 void fern_hub_run_turn(fern_hub *hub)
 {
+    if (fern_fork_check(hub) < 0)
+        return;
     wake_up(hub);
-    if (fern_fork_check(hub) == 0)      /* a callback may have forked */
+    if (fern_fork_check(hub) == 0)
         run_ready(hub);
 }
 
@@ -304,7 +307,6 @@ void fern_hub_hosted_turn(void *arg)
     if (hub->current || hub->turning)
         return;                 /* the host runs its loop inside a thread */
     fern_hub_here = hub;
-    (void)fern_fork_check(hub);
     hub->turning = true;
     fern_hub_run_turn(hub);
     hub->turning = false;

@@ -1128,4 +1128,73 @@ TEST(a_green_thread_may_fork)
     close_stepped();
 }
 
+static pid_t forked;
+
+static void fork_in_callback(void)
+{
+    if (forked)
+        return;
+    forked = getpid();
+    pid_t pid = fork();
+    int status;
+    if (pid == 0)
+        return;
+    CHECK_EQUAL(waitpid(pid, &status, 0), pid);
+    CHECK_EQUAL(status, 0);
+    note("parent ");
+}
+
+static void fork_in_post(void *arg)
+{
+    (void)arg;
+    fork_in_callback();
+}
+
+static void fork_in_watch(int fd, int events, void *arg)
+{
+    char byte;
+    (void)events, (void)arg;
+    fork_in_callback();
+    if (getpid() == forked)
+        CHECK_EQUAL(read(fd, &byte, 1), 1);
+}
+
+/* What is ready, due and posted is the parent's: in the child only its host goes on. */
+static void step_forking(bool in_post)
+{
+    fern_post post = { .fn = fork_in_post }, other = { .fn = on_post };
+    fern_timer timer = { .fn = note_timer };
+    fern_watch *watch;
+    int ends[2];
+    open_stepped();
+    make_pair(ends);
+    forked = 0;
+    spawn(quick, "q");
+    CHECK_EQUAL(fern_timer_start(&timer, fern_now()), 0);
+    CHECK_EQUAL(fern_watch_open(ends[0], FERN_READ, fork_in_watch, NULL, &watch), 0);
+    fern_hub_post(hub, in_post ? &post : &other);
+    if (!in_post)
+        CHECK_EQUAL(write(ends[1], "x", 1), 1);
+    run();
+    fern_watch_close(watch);
+    if (getpid() != forked) {
+        CHECK_STRING(trace, "");
+        close_stepped();
+        _exit(atomic_load(&test_failures) != 0);
+    }
+    close(ends[0]);
+    close(ends[1]);
+    close_stepped();
+}
+
+TEST(a_callback_may_fork)
+{
+    atomic_store(&posted, 0);
+    step_forking(false);
+    CHECK_STRING(trace, "parent tq");
+    CHECK_EQUAL(atomic_load(&posted), 1);
+    step_forking(true);
+    CHECK_STRING(trace, "parent tq");
+}
+
 TEST_MAIN
