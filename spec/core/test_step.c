@@ -981,9 +981,11 @@ static void open_with_few_descriptors(void *arg)
 {
     int before = test_descriptors(), rc = -EMFILE, refused = 0;
     fern_hub_options options = { .stepped = true };
+    struct rlimit enough, few;
     (void)arg;
-    for (rlim_t limit = 3; rc < 0; limit++, refused += rc < 0) {
-        struct rlimit few = { limit, 1000 };
+    CHECK_EQUAL(getrlimit(RLIMIT_NOFILE, &enough), 0);
+    few = enough;
+    for (few.rlim_cur = 3; rc < 0; few.rlim_cur++, refused += rc < 0) {
         CHECK_EQUAL(setrlimit(RLIMIT_NOFILE, &few), 0);
         rc = fern_hub_open(&options, &hub);
         CHECK(rc == 0 || rc == -EMFILE);
@@ -993,8 +995,7 @@ static void open_with_few_descriptors(void *arg)
     run();
     CHECK_STRING(trace, "a");
     close_stepped();
-    struct rlimit enough = { 1000, 1000 };
-    setrlimit(RLIMIT_NOFILE, &enough);
+    CHECK_EQUAL(setrlimit(RLIMIT_NOFILE, &enough), 0);
     CHECK_EQUAL(test_descriptors(), before);
 }
 
