@@ -141,9 +141,10 @@ end
 
 -- What is about to end gets the time for it, and garbage is closed.
 local function settle()
-  local left, ends_at, collected = whats_left(), core.now() + PATIENCE, false
+  local left, ends_at, looks, collected = whats_left(), core.now() + PATIENCE, 0, false
   while #left > 0 and core.now() < ends_at do
-    if core.now() > ends_at - PATIENCE / 2 then core.sleep(0.001) else core.sleep(0) end
+    looks = looks + 1
+    core.sleep(looks < 10 and 0 or 0.001)
     if not collected and #new_threads() == 0 then
       collectgarbage()
       collectgarbage()
