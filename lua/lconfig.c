@@ -96,7 +96,7 @@ static void keep_error(lua_State *L, lconfig *self)
 /* A table that it returns is settings, too: what it returned is on the top. */
 static void add_returned(lua_State *L, lconfig *self)
 {
-    self->place = self->source->path ? self->source->path : "configuration";
+    self->file = self->source->path ? self->source->path : "configuration";
     if (lua_isnil(L, -1))
         return;
     if (!lua_istable(L, -1)) {
@@ -104,6 +104,7 @@ static void add_returned(lua_State *L, lconfig *self)
                       luaL_typename(L, -1));
         return;
     }
+    self->returned = true;
     for (lua_pushnil(L); lua_next(L, -2);) {
         lua_pushvalue(L, -2);
         if (lua_rawget(L, LCONFIG_SETTINGS) != LUA_TNIL && lua_type(L, -3) == LUA_TSTRING)

@@ -44,6 +44,13 @@ struct lconfig_fault {
     char *text;
 };
 
+/* What was run, for looking at it again. */
+typedef struct lconfig_text {
+    struct lconfig_text *next;
+    const char *name, *text;
+    size_t length;
+} lconfig_text;
+
 typedef struct lconfig {
     const fern_lua_config_source *source;
     const fern_lua_config_schema *schema;
@@ -64,8 +71,11 @@ typedef struct lconfig {
     bool exhausted;             /* memory, meanwhile */
     char *text;                 /* of what kept the file from being read; malloc'd */
 
-    const char *place;          /* "app.lua:3", of the key that is read, */
-    int line;                   /* of that; 0: unknown */
+    lconfig_text *texts;
+    bool returned;              /* a table of settings */
+    const char *unknown;        /* a key in what is read that a fault is about, or NULL */
+    const char *file;           /* of the key that is read, */
+    int line;                   /* and where its assignment ends; 0: unknown */
     char path[256];             /* and its name: "backends[2].port" */
     size_t path_length;
     const void *above[LCONFIG_DEPTH];   /* the tables around it */
@@ -127,6 +137,12 @@ LFERN_PRIVATE bool lconfig_parse_address(const char *text, const char **host, si
 
 /* The one of `names`, or of `keys`, that `name` may have been meant to be, or NULL. */
 LFERN_PRIVATE const char *lconfig_nearest(const char *name, const fern_lua_config_key *keys);
+
+/* ---- lines (lconfig_line.c) ---- */
+
+/* Of what `path` names in an assignment that has ended on line `last`, or, if that is 0, in
+   the table that is returned; `last` if it is not found. */
+LFERN_PRIVATE int lconfig_line(const lconfig_text *text, const char *path, int last);
 
 /* ---- faults (lconfig_fault.c) ---- */
 

@@ -17,7 +17,7 @@ static void push_place(lua_State *L)
     for (int level = 1; lua_getstack(L, level, &ar); level++) {
         lua_getinfo(L, "Sl", &ar);
         if (ar.currentline > 0) {
-            lua_pushfstring(L, "%s:%d", ar.short_src, ar.currentline);
+            lua_pushfstring(L, "%d:%s", ar.currentline, *ar.source == '@' ? ar.source + 1 : ar.short_src);
             return;
         }
     }

@@ -149,9 +149,24 @@ void lconfig_mismatch(lua_State *L, lconfig *self, const fern_lua_config_key *ke
 
 /* ---- all of them ---- */
 
+/* Of the key that is read. */
+static int find_line(lconfig *self)
+{
+    const lconfig_text *text = self->texts;
+    while (text && strcmp(text->name, self->file) != 0)
+        text = text->next;
+    if (!text || (!self->line && !self->returned))
+        return self->line;
+    size_t before = self->unknown ? lconfig_enter_name(self, self->unknown) : self->path_length;
+    int line = self->path_length ? lconfig_line(text, self->path, self->line) : self->line;
+    lconfig_leave(self, before);
+    return line;
+}
+
 void lconfig_fault(lconfig *self, const char *format, ...)
 {
-    char what[512], line[900];
+    char what[512], whole[900], number[16] = "";
+    int line = find_line(self);
     if (self->told == LCONFIG_TOLD) {
         self->untold++;
         return;
@@ -160,14 +175,16 @@ void lconfig_fault(lconfig *self, const char *format, ...)
     va_start(arguments, format);
     vsnprintf(what, sizeof what, format, arguments);
     va_end(arguments);
-    int length = snprintf(line, sizeof line, "%s: %s%s%s", self->place, self->path,
+    if (line)
+        snprintf(number, sizeof number, ":%d", line);
+    int length = snprintf(whole, sizeof whole, "%s%s: %s%s%s", self->file, number, self->path,
                           self->path_length ? ": " : "", what);
-    size_t kept = (size_t)length < sizeof line ? (size_t)length : sizeof line - 1;
-    char *text = larena_text(&self->scratch, line, kept);
+    size_t kept = (size_t)length < sizeof whole ? (size_t)length : sizeof whole - 1;
+    char *text = larena_text(&self->scratch, whole, kept);
     if (!text)
         self->exhausted = true;
     else
-        self->faults[self->told++] = (struct lconfig_fault){ self->line, text };
+        self->faults[self->told++] = (struct lconfig_fault){ line, text };
 }
 
 /* Those without a line come last; else in their order in the file, for that of a

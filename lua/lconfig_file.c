@@ -81,8 +81,19 @@ static void skip_start(struct content *content)
     }
 }
 
+static void keep_text(lconfig *self, const struct content *content, const char *path)
+{
+    lconfig_text *text = larena_alloc(&self->scratch, 1, sizeof *text);
+    const char *name = larena_text(&self->scratch, path, strlen(path));
+    if (!text || !name)
+        return;                 /* then lines are less exact */
+    *text = (lconfig_text){ self->texts, name, content->text, content->length };
+    self->texts = text;
+}
+
 static bool load_text(lua_State *L, lconfig *self, const struct content *content, const char *path)
 {
+    keep_text(self, content, path);
     const char *name = lua_pushfstring(L, "@%s", path);
     int status = luaL_loadbufferx(L, content->text, content->length, name, "t");
     lua_remove(L, -2);

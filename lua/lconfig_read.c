@@ -52,11 +52,12 @@ static bool may_hold(lua_State *L, lconfig *self, const schema_key *key, size_t 
 /* Of the setting whose name is on the top, which is popped. */
 static void find_place(lua_State *L, lconfig *self)
 {
-    self->place = self->source->path ? self->source->path : "configuration";
+    self->file = self->source->path ? self->source->path : "configuration";
     self->line = 0;
     if (lua_rawget(L, LCONFIG_LINES) == LUA_TSTRING) {
-        self->place = lua_tostring(L, -1);      /* which the table keeps */
-        self->line = atoi(strrchr(self->place, ':') + 1);
+        const char *place = lua_tostring(L, -1);        /* which the table keeps */
+        self->line = atoi(place);
+        self->file = strchr(place, ':') + 1;
     }
     lua_pop(L, 1);
 }
@@ -120,12 +121,14 @@ static bool is_known(const schema_key *keys, const char *name)
 
 static void tell_unknown(lconfig *self, const schema_key *keys, const char *name)
 {
+    self->unknown = name;
     const char *nearest = lconfig_nearest(name, keys);
     const char *hint = self->depth == 1 ? " (what is no setting is to be local)" : "";
     if (nearest)
         lconfig_fault(self, "unknown key '%.60s'; did you mean '%s'?", name, nearest);
     else
         lconfig_fault(self, "unknown key '%.60s'%s", name, hint);
+    self->unknown = NULL;
 }
 
 /* The key on the top as a name, or NULL. */

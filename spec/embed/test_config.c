@@ -263,7 +263,7 @@ TEST(an_unknown_key_is_told_with_the_nearest_known_one)
     CHECK_LINE(&config, "trace = { 1 }", "trace: unknown key [1], expected names");
     CHECK_LINE(&config, "trace = { [true] = 1 }", "trace: a key that is a boolean, expected names");
     CHECK_LINE(&config, "_G['on\\0'] = 1", "a key that is a string with zeros, expected names");
-    CHECK_WRONG(&config, "return { listen = ':1', wokers = 1 }", "app.lua: unknown key 'wokers'; did you mean 'workers'?");
+    CHECK_WRONG(&config, "return { listen = ':1', wokers = 1 }", "app.lua:1: unknown key 'wokers'; did you mean 'workers'?");
     CHECK_WRONG(&config, "return { listen = ':1', 2 }", "app.lua: unknown key [1], expected names");
     config_close(&config);
 }
@@ -278,6 +278,57 @@ TEST(all_faults_are_told_in_the_order_of_the_lines)
                 "app.lua:3: trace: unknown key 'dept'; did you mean 'depth'?\n"
                 "app.lua:4: port: expected an integer from 0 to 65535, found -1\n"
                 "app.lua: listen: missing, expected an address like \"127.0.0.1:80\"");
+    config_close(&config);
+}
+
+static const char nested[] =
+    "listen = ':1' -- backends = { [[\n"                                /* 1 */
+    "--[==[ backends = {\n"
+    "]] ]==] local t, s = { backends = { { weight = 0 } } }, [[\n"
+    "backends = { ]] .. 'a\\'\\z\n"
+    "  }' t.backends = {}\n"                                             /* 5 */
+    "backends = {\n"
+    "  { address = ':1' }, -- { }\n"
+    "  { weight = 3,\n"
+    "    address = ':2' .. f'' };\n"
+    "  {\n"                                                              /* 10 */
+    "    address = (function(a, b) for i = 1, 2 do local x, y = {}, {} end return ':3' end)(1, 2),\n"
+    "    weight = 1000,\n"
+    "    color = 'red',\n"
+    "  },\n"
+    "  t,\n"                                                             /* 15 */
+    "}\n"
+    "users = {\n"
+    "  ann = 1,\n"
+    "  ['Bob B'] = -1,\n"
+    "  [ [[zoe]] ] = -2 }\n"                                             /* 20 */
+    "allow = { [2] =\n"
+    "  'too long to be allowed',\n"
+    "  [1] = 1 }\n"
+    "tls =\n"
+    "{ }";
+
+TEST(a_value_inside_a_table_is_told_with_its_own_line)
+{
+    struct config config = config_open();
+    char text[sizeof nested + 100] = "f = nil local f = tostring ";
+    CHECK_WRONG(&config, strcat(text, nested),
+                "app.lua:12: backends[3].weight: expected an integer from 1 to 100, found 1000\n"
+                "app.lua:13: backends[3]: unknown key 'color'\n"
+                "app.lua:15: backends[4].address: missing, expected an address like \"127.0.0.1:80\"\n"
+                "app.lua:15: backends[4]: unknown key 'backends'\n"
+                "app.lua:17: users.zoe: expected an integer from 0 to 1000000, found -2\n"
+                "app.lua:19: users[\"Bob B\"]: expected an integer from 0 to 1000000, found -1\n"
+                "app.lua:21: allow[2]: expected a string of 1 to 8 bytes, found \"too long to be allowed\"\n"
+                "app.lua:23: allow[1]: expected a string of 1 to 8 bytes, found 1\n"
+                "app.lua:25: tls.certificate: missing, expected a string of at least 1 byte\n"
+                "app.lua:25: tls.key: missing, expected a string of at least 1 byte");
+    CHECK_WRONG(&config, "function on_connect() return { port = 1 } end\nreturn {\n  listen = ':1',\n  port = -1,\n"
+                         "  trace = {\n    depth = 'a' } }",
+                "app.lua:4: port: expected an integer from 0 to 65535, found -1\n"
+                "app.lua:6: trace.depth: expected an integer from -128 to 127, found \"a\"");
+    CHECK_WRONG(&config, "listen = ':1'\ntrace = {}\ntrace.depth = 'a'",
+                "app.lua:2: trace.depth: expected an integer from -128 to 127, found \"a\"");
     config_close(&config);
 }
 

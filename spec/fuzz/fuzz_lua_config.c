@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
-   A configuration of any bytes: the texts of sizes, times and addresses as they come, and
-   a file that is any text. It is read or refused, with a text; nothing is left on the
+   A configuration of any bytes: the texts of sizes, times and addresses as they come, a
+   file that is any text, and the lines that are looked for in it. It is read or refused, with a text; nothing is left on the
    stack, and on failure nothing is changed. */
 #include "config.h"
 #include "fuzz.h"
+#include "lconfig.h"
 
 static void read_as(struct config *config, const char *text, size_t length, bool file)
 {
@@ -37,12 +38,33 @@ static void read_values(struct config *config, const uint8_t *data, size_t size)
     read_as(config, text, length, false);
 }
 
+/* The bytes as a text in which a line is looked for, with nothing behind it. */
+static void find_lines(const uint8_t *data, size_t size)
+{
+    static const char *const paths[] = { "a", "a.b", "a[1]", "b[2].a[1]", "a[\"b a\"]", "[1]", "a[", "b.a.b.a" };
+    int lines = 1;
+    char *text = malloc(size + !size);
+    FUZZ_CHECK(text);
+    for (size_t i = 0; i < size; i++) {
+        text[i] = (char)data[i];
+        lines += data[i] == '\n';
+    }
+    const lconfig_text whole = { .name = "app.lua", .text = text, .length = size };
+    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++)
+        for (int last = 0; last <= lines; last += 1 + lines / 3) {
+            int line = lconfig_line(&whole, paths[i], last);
+            FUZZ_CHECK(line >= 0 && line <= lines);
+        }
+    free(text);
+}
+
 int FUZZ_ONE(const uint8_t *data, size_t size)
 {
     static struct config config;
     if (!config.L)
         config = config_open();
     read_values(&config, data, size);
+    find_lines(data, size);
     read_as(&config, (const char *)data, size, true);
     return 0;
 }
