@@ -146,6 +146,9 @@ FUZZ_C   := $(filter-out $(if $(HTTP_C),,spec/fuzz/fuzz_http%) $(if $(TLS_C),,sp
 FUZZERS  := $(patsubst spec/fuzz/%.c,$(BUILD)/fuzz/%,$(FUZZ_C))
 PROGRAMS := $(patsubst spec/core/%.c,$(BUILD)/test/%,$(TEST_C)) $(EMBEDS)
 BENCHES  := $(patsubst bench/%.c,$(BUILD)/bench/%,$(BENCH_C))
+# The example that is a program in C: where there is a liblua
+BALANCER := $(if $(LUA_LIBS),$(BUILD)/examples/balancer)
+BALANCER_O := $(call objects,$(wildcard examples/balancer/*.c))
 
 # A recipe that calls make again does so with all cores, unless -j was given
 again = +@$(MAKE) --no-print-directory $(if $(findstring -j,$(MAKEFLAGS)),,-j$(JOBS))
@@ -159,7 +162,7 @@ ifneq ($(filter-out all tests benches tidy run%,$(MAKECMDGOALS)),)
 .NOTPARALLEL:
 endif
 .DELETE_ON_ERROR:
-.PHONY: all modules libs docs tests benches demo test test-core spec lint check asan tsan valgrind stress test-aarch64 soak bench \
+.PHONY: all modules libs docs balancer tests benches demo test test-core spec lint check asan tsan valgrind stress test-aarch64 soak bench \
         fuzz tidy run run-core run-fuzz run-spec run-demo run-bench run-lint install install-modules install-command install-libs install-docs uninstall rock deb env clean help left-out FORCE
 
 # -- Commands
@@ -229,11 +232,12 @@ bench:  ## measure; prints a table and writes build/bench.json
 	$(again) run-bench
 
 # What the above run once all is there: they ask anew what the machine has
-run: all tests $(BUILD)/spec/unix.so
+run: all tests $(BALANCER) $(BUILD)/spec/unix.so
 	@$(run_tests) core spec
 run-core: tests
 	@$(run_tests) core
-run-spec: modules $(if $(filter spec %/install_spec.lua %/docs_spec.lua,$(SPEC)),all) $(BUILD)/spec/unix.so
+run-spec: modules $(if $(filter spec %/install_spec.lua %/docs_spec.lua,$(SPEC)),all) \
+          $(if $(filter spec %/balancer_spec.lua,$(SPEC)),$(BALANCER)) $(BUILD)/spec/unix.so
 	@$(run_tests) spec
 run-fuzz: $(FUZZERS)
 	@BUILD='$(BUILD)' tools/fuzz $$(($(FUZZ_SECONDS) / $(words $(FUZZERS)))) $(FUZZERS)
@@ -241,7 +245,7 @@ run-demo: modules
 	@$(with_env) $(LUA) examples/urls.lua
 run-soak: modules
 	@$(with_env) ulimit -n $$(ulimit -H -n) && SECONDS='$(SECONDS)' CONNECTIONS='$(CONNECTIONS)' SEED='$(SEED)' $(LUA) spec/soak.lua
-run-bench: modules benches
+run-bench: modules benches $(BALANCER)
 	@$(with_env) FERN_BENCH_BUILD='$(BUILD)' $(LUA) bench/run.lua
 run-lint: modules
 	@$(LUA) tools/lint_layers.lua
@@ -256,7 +260,7 @@ lint_env = CC='$(CC)' CPPFLAGS='$(CPPFLAGS) $(LUA_CFLAGS) $(LIBEV_CFLAGS) $(CURL
 strict-clang: faster = CFLAGS=-O0
 strict-clang: also = tidy
 strict-%:
-	$(again) CC=$* $(faster) BUILD=$(BUILD)/strict/$* FLAVOUR=strict modules tests benches $(also)
+	$(again) CC=$* $(faster) BUILD=$(BUILD)/strict/$* FLAVOUR=strict modules tests benches balancer $(also)
 
 # A source is looked at again when its object is made again
 tidy: $(patsubst %.c,$(O)/%.tidy,$(CORE_C) $(LUA_C) $(HTTP_C) $(TLS_C) $(EMBEDDING_C) $(LINE_C))
@@ -353,6 +357,8 @@ help:  ## this list
 # -- Files
 tests: $(PROGRAMS) $(if $(EMBEDS),$(BUILD)/spec/unix.so) ;@:
 benches: $(BENCHES) ;@:
+
+balancer: $(BALANCER)  ## build the load balancer of examples/balancer, in C
 
 left-out:
 ifneq ($(HTTP),yes)
@@ -481,9 +487,14 @@ $(BUILD)/bench/embed%: $(O)/bench/embed%.o $(O)/lua.a $(O)/core.a
 $(BUILD)/bench/%: $(O)/bench/%.o $(O)/core.a
 	$(link_program) $^ -Wl,--as-needed $(TEST_LIBS)
 
+$(O)/examples/%.o: examples/%.c $(O)/flags
+	$(call compile,CC ,$(LUA_CFLAGS))
+$(BUILD)/examples/balancer: $(BALANCER_O) $(LIB_LUA_O) $(O)/core.a
+	$(link_program) $^ -Wl,--as-needed $(LUA_LIBS) $(TEST_LIBS)
+
 $(BUILD)/lua/fern: FORCE
 	@mkdir -p $(@D) && ln -sfn '$(CURDIR)/lua/fern' $@
 
 FUZZ_O := $(call objects,$(FUZZ_C)) $(FUZZ_MAIN)
 .SECONDARY: $(TEST_O) $(EMBED_O) $(FUZZ_O)
--include $(patsubst %.o,%.d,$(CORE_O) $(HTTP_O) $(TLS_O) $(call objects,$(LINE_C)) $(TEST_O) $(EMBED_O) $(FUZZ_O))
+-include $(patsubst %.o,%.d,$(CORE_O) $(HTTP_O) $(TLS_O) $(call objects,$(LINE_C)) $(BALANCER_O) $(TEST_O) $(EMBED_O) $(FUZZ_O))
