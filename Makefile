@@ -437,7 +437,7 @@ symlinks = && ln -sf $(@F) $(@D)/$(soname) && ln -sf $(soname) $(@D)/$(soname:.$
 upon = -L$(BUILD)/lib $(1:%=-l%)
 # What stands in an archive is for any compiler: no code that only this one reads
 no_lto = $(if $(LTO),&& $(OBJCOPY) -R '.gnu.lto_*' -R '.gnu.debuglto_*' $(1))
-archive = @echo '  AR   $@' && rm -f $@ && $(AR) rc $@
+archive = @mkdir -p $(@D) && echo '  AR   $@' && rm -f $@ && $(AR) rc $@
 $(CLIB)fern.so.$(VERSION): $(CORE_O)
 	$(link_library) $^ $(LIBEV_LIBS) $(no_undefined) $(symlinks)
 $(CLIB)fern-tls.so.$(VERSION): $(filter $(O)/core/%,$(TLS_O)) | $(CLIB)fern.so.$(VERSION)
