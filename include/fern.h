@@ -124,7 +124,7 @@ FERN_API void fern_hub_unhold(fern_hub *hub);
    that wait for the caller has ended. Returns 0, or an error as above. */
 FERN_API int fern_hub_waitall(fern_hub *hub, double deadline);
 
-/* Parks; on a host's stack, which cannot, it runs the host's loop instead.
+/* Parks; on a host's stack, which cannot, it runs the host's loop, or steps, instead.
    Kill `thread`, which is neither the caller nor the main thread, and wait for
    its end, whatever interrupts the caller. At `deadline` it is abandoned as it
    stands: it never runs again. Returns 0, or 1 if it was abandoned. */
@@ -154,7 +154,7 @@ FERN_API size_t fern_hub_alive(const fern_hub *hub);
 /* Is this a forked child, and has it not made the hub its own yet? */
 FERN_API bool fern_hub_forked(const fern_hub *hub);
 
-/* The main green thread; NULL on a host's loop. */
+/* The main green thread; NULL on a host's loop, and of a stepped hub. */
 FERN_API fern_thread *fern_hub_main(fern_hub *hub);
 
 /* Keep `value` under `key` (any static address) until the hub closes; then
