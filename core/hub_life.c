@@ -259,6 +259,11 @@ static void see_through(const fern_thread *thread, double deadline)
     fern_shield_close();
 }
 
+bool fern_hub_may_finish(const fern_hub *hub)
+{
+    return hub->current || (hub->hosted && !hub->turning);
+}
+
 int fern_hub_finish(fern_hub *hub, fern_thread *thread, double deadline)
 {
     FERN_ASSERT(thread != hub->current && thread != hub->main);

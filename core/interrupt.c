@@ -6,6 +6,7 @@
 #include "scope.h"
 
 #include <errno.h>
+#include <math.h>
 
 enum stage { PENDING, GRACE, FORCED };
 
@@ -248,7 +249,7 @@ int fern_deadline_open(fern_deadline *deadline, double at, void *state)
     fern_thread *self = fern_current();
     if (!self)
         return -EDEADLK;
-    *deadline = (fern_deadline){ .at = at, .state = state, .thread = self,
+    *deadline = (fern_deadline){ .at = isnan(at) ? 0 : at, .state = state, .thread = self,
                                  .id = ++self->hub->deadline_ids,
                                  .shield = self->shield, .open = true };
     fern_list_init(node_of(deadline));

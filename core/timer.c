@@ -105,8 +105,8 @@ int fern_timers_reserve(fern_timers *timers, size_t threads)
 
 void fern_timers_place(fern_timers *timers, fern_timer *timer, double at)
 {
-    if (at < timers->running)
-        at = timers->running;   /* behind all that are due in this run */
+    if (!(at >= timers->running))
+        at = timers->running;   /* behind all that are due in this run; NaN is past */
     slot s = { at, ++timers->sequence, timer };
     if (timer->index)
         fern_timers_stop(timers, timer);

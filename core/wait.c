@@ -31,7 +31,7 @@ static int park(fern_thread *self, fern_list *waiters, const fern_wait_kind *kin
     self->kind = kind;
     self->object = object;
     self->waiting = true;
-    if (limit < FERN_NEVER)
+    if (limit != FERN_NEVER)
         fern_timers_place(&hub->timers, &self->timer, limit);
     if (kind->joins && self != hub->main) {
         hub->joining++;
@@ -68,7 +68,7 @@ int fern_wait(fern_list *waiters, const fern_wait_kind *kind,
         return wait_heeding(self, waiters, kind, object, deadline);
     self->expired = NULL;
     self->parked_at = self->hub->dated ? fern_now() : self->hub->now;
-    if (deadline < FERN_NEVER && kind != &sleeping && deadline <= fern_now())
+    if (deadline != FERN_NEVER && kind != &sleeping && !(deadline > fern_now()))
         return -ETIMEDOUT;
     rc = park(self, waiters, kind, object, deadline);
     if (self->attention)

@@ -5,7 +5,7 @@
    Errors are negative errno values (or FERN_E* below); 0 or a count is
    success. Nothing here reads or sets `errno` for you: all green threads of
    a hub share it. Times are absolute seconds of fern_now(); a deadline in
-   the past polls, FERN_NEVER waits for ever. A comment that begins with
+   the past polls, and so does NaN, FERN_NEVER waits for ever. A comment that begins with
    "Parks." tells that the call may let other threads run; -ECANCELED then
    means that the caller was killed, -ETIMEDOUT that the deadline (or one
    around it, see fern_thread_interrupted) has passed, -EDEADLK that there is
@@ -129,6 +129,9 @@ FERN_API int fern_hub_waitall(fern_hub *hub, double deadline);
    its end, whatever interrupts the caller. At `deadline` it is abandoned as it
    stands: it never runs again. Returns 0, or 1 if it was abandoned. */
 FERN_API int fern_hub_finish(fern_hub *hub, fern_thread *thread, double deadline);
+
+/* May it be called here? Not in a callback on the hub's own stack. */
+FERN_API bool fern_hub_may_finish(const fern_hub *hub);
 
 /* May park. Tell of the errors that nobody has asked for now, not when their
    second is over: what they need is about to go. */

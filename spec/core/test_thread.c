@@ -92,6 +92,31 @@ TEST(joiners_wake_in_the_order_in_which_they_came)
     close_hub();
 }
 
+static int sleep_until(void *deadline)
+{
+    return fern_sleep(*(double *)deadline);
+}
+
+TEST(a_deadline_that_is_no_number_has_passed)
+{
+    double none = __builtin_nan("");
+    fern_deadline limit;
+    fern_thread *threads[5];
+    CHECK_EQUAL(fern_hub_open(NULL, &hub), 0);
+    for (int i = 0; i < 5; i++)
+        CHECK_EQUAL(fern_spawn(sleep_until, &none, NULL, &threads[i]), 0);
+    CHECK_EQUAL(fern_thread_join(threads[4], none), -ETIMEDOUT);
+    CHECK_EQUAL(fern_sleep(fern_now() + 0.01), 0);
+    for (int i = 0; i < 5; i++) {
+        CHECK(fern_thread_done(threads[i]));
+        fern_thread_unref(threads[i]);
+    }
+    CHECK_EQUAL(fern_deadline_open(&limit, none, NULL), 0);
+    CHECK_EQUAL(fern_sleep(FERN_NEVER), -ETIMEDOUT);
+    fern_deadline_close(&limit);
+    CHECK_EQUAL(fern_hub_close(hub, none), 0);
+}
+
 TEST(a_join_gives_up_at_its_deadline_and_harms_nobody)
 {
     open_hub();
