@@ -41,14 +41,16 @@ typedef struct fern_lua_options {
 FERN_API int fern_lua_new(const fern_lua_options *options, lua_State **out);
 
 /* The same in a state that the program has made, and closes by fern_lua_close or
-   lua_close. At FERN_ERAISED the error is pushed. Opened twice is opened once. */
+   lua_close. At FERN_ERAISED the error is pushed. Opened twice is opened once; after its
+   hub has been closed it is opened on the next one. */
 FERN_API int fern_lua_open(lua_State *L);
 
 /* Parks; on a host's stack it runs the host's loop instead. Kill the state's
    green threads, and those of C's that are in a call of their fern_lua_state, wait
    until they have ended or `deadline` has passed, and lua_close it: finalizers run.
-   A thread that is alive then never runs again. Returns how many those are; or
-   -EDEADLK, with nothing done, in one of them. */
+   A thread that is alive then never runs again. Returns how many those are; or, with
+   nothing done, -EDEADLK: in one of them, in a callback, while the main thread is in a
+   call of it, or it is being closed; or -EPERM in another OS thread than its hub's. */
 FERN_API int fern_lua_close(lua_State *L, double deadline);
 
 /* The hub of a state, or NULL when fern is not open in it. */

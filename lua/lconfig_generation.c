@@ -325,7 +325,7 @@ size_t fern_lua_generations_count(const fern_lua_generations *all)
 static void hurry(fern_lua_generations *all, double deadline)
 {
     for (fern_lua_generation *old = all->first; old; old = old->next) {
-        if (deadline < old->deadline)
+        if (!(deadline >= old->deadline))
             old->deadline = deadline;
         if (old->ender)
             fern_unpark(old->ender, 0);

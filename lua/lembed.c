@@ -54,6 +54,8 @@ static int open_fern(lua_State *L)
 {
     lsources_preload(L);
     luaL_requiref(L, "fern.core", luaopen_fern_core, 0);
+    if (!lfern_of(L)->hub)      /* which was closed: there is another one */
+        luaopen_fern_core(L);
     return 0;
 }
 
@@ -63,9 +65,12 @@ int fern_lua_open(lua_State *L)
         return -ENOTSUP;
     if (!lua_checkstack(L, 2))
         return -ENOMEM;
+    const lfern *fern = lfern_find(L);
+    if (fern && fern->hub && fern->hub != fern_hub_current())
+        return -EPERM;
     lua_pushcfunction(L, open_fern);
     int rc = lembed_outcome(L, lua_pcall(L, 0, 0, 0));
-    const lfern *fern = rc == FERN_ERAISED ? lfern_find(L) : NULL;
+    fern = rc == FERN_ERAISED ? lfern_find(L) : NULL;
     if (!fern || !fern->failure)
         return rc;
     lua_pop(L, 1);
@@ -120,33 +125,39 @@ fern_hub *fern_lua_hub(lua_State *L)
 
 /* ---- closing ---- */
 
-/* Does the caller stand on what would go? On one of the state's threads, in a call of
-   its main state or of the one lent to the caller, or, where the hub goes as well,
-   anywhere but in the main thread. */
-static bool stands_on(lfern *fern)
+/* Does somebody stand on what would go, and cannot be ended? The caller itself, the main
+   thread, or whoever is in a call of the state that it was made on. */
+static bool is_stood_on(lfern *fern)
 {
-    fern_thread *self = fern_current();
-    const struct lguest *guest = self ? fern_local_get(fern) : NULL;
+    fern_thread *self = fern_current(), *main = fern_hub_main(fern->hub);
     lua_Debug ar;
-    if (lua_getstack(fern->L, 0, &ar) || (guest && guest->fern && lua_getstack(guest->L, 0, &ar)))
+    if (lua_getstack(fern->L, 0, &ar) || (fern->waits && fern->waits == main))
         return true;
-    if (fern->owns_hub)
-        return self != fern_hub_main(fern->hub);
-    return self && fern_thread_host(self) == &lthread_host &&
+    for (const struct lguest *guest = fern->guests; guest; guest = guest->next)
+        if ((guest->thread == self || guest->thread == main) && lend_calls(guest))
+            return true;
+    return self && fern_thread_host(self) == &lthread_host && self != main &&
            ((lthread *)fern_thread_data(self))->fern == fern;
+}
+
+static bool may_close(lfern *fern)
+{
+    if (fern->closing || is_stood_on(fern))
+        return false;
+    return fern->owns_hub ? fern_current() == fern_hub_main(fern->hub) :
+                            fern_hub_may_finish(fern->hub);
 }
 
 int fern_lua_close(lua_State *L, double deadline)
 {
-    lfern *fern;
-    int left = 0, rc = lembed_enter(L, 1, &fern);
-    if (rc == 0 && stands_on(fern))
+    lfern *fern = lua_checkstack(L, 1) ? lfern_find(L) : NULL;
+    lua_Debug ar;
+    if (fern && fern->hub && fern->hub != fern_hub_current())
+        return -EPERM;
+    if (fern && fern->hub ? !may_close(fern) : lua_getstack(fern ? fern->L : L, 0, &ar))
         return -EDEADLK;
-    if (rc == 0) {
-        L = fern->L;
-        left = lend_close(fern, deadline);
-    }
-    lua_close(L);
+    int left = fern ? lend_close(fern, deadline) : 0;
+    lua_close(fern ? fern->L : L);
     return left;
 }
 

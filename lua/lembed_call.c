@@ -16,14 +16,16 @@ static bool is_callable(lua_State *L, int index)
     return true;
 }
 
-/* Enter with the function and `args` arguments on the top: popped, if this fails. */
+/* Enter with the function and `args` arguments on the top: popped, if this fails, or what
+   there is of them. */
 static int enter_call(lua_State *L, int args, lfern **out)
 {
-    int rc = lembed_enter(L, 4, out);
-    if (rc == 0 && !is_callable(L, -args - 1))
+    int rc = lembed_enter(L, 4, out), top = lua_gettop(L);
+    bool whole = args >= 0 && args < top;
+    if (rc == 0 && (!whole || !is_callable(L, -args - 1)))
         rc = -EINVAL;
     if (rc < 0)
-        lua_pop(L, args + 1);
+        lua_settop(L, whole ? top - args - 1 : args < 0 ? top : 0);
     return rc;
 }
 
@@ -127,6 +129,10 @@ int fern_lua_submit(lua_State *L, int executor, int args)
     int rc = enter_call(L, args, &spawning.fern);
     if (rc < 0)
         return rc;
+    if (executor && lua_isnone(L, executor)) {
+        lua_pop(L, args + 1);
+        return -EINVAL;
+    }
     lua_pushcfunction(L, submit);
     if (executor)
         lua_pushvalue(L, executor);
@@ -194,7 +200,26 @@ static int take_outcome(lua_State *L, lthread *box, int index)
     }
 }
 
-/* Parks until the thread or the future, whichever is not NULL, is done. */
+/* Parks until the thread or the future is done. Of a wait at the base of its state Lua
+   does not know, but whoever closes that has to. */
+static int wait_noted(lua_State *L, lfern *fern, lthread *box, lfuture *future, double deadline)
+{
+    struct lguest *guest = L == fern->L ? NULL : fern_local_get(fern);
+    fern_thread *before = fern->waits;
+    bool waited = guest && guest->waits;
+    if (guest)
+        guest->waits = true;
+    else if (L == fern->L)
+        fern->waits = fern_current();
+    int rc = box ? fern_thread_join(box->thread, deadline) : fern_future_wait(&future->core, deadline);
+    if (guest)
+        guest->waits = waited;
+    else if (L == fern->L)
+        fern->waits = before;
+    return rc;
+}
+
+/* The same for whichever is not NULL. */
 static int wait_for(lua_State *L, lfern *fern, lthread *box, lfuture *future, double deadline)
 {
     if (box ? lthread_ended(box) : fern_future_done(&future->core)) {
@@ -206,7 +231,7 @@ static int wait_for(lua_State *L, lfern *fern, lthread *box, lfuture *future, do
         return -EDEADLK;
     fern_park_at(L);
     lend_before_wait();
-    int rc = box ? fern_thread_join(box->thread, deadline) : fern_future_wait(&future->core, deadline);
+    int rc = wait_noted(L, fern, box, future, deadline);
     lfern_left(L, fern);
     return rc;
 }
@@ -236,11 +261,12 @@ static void give_up(lthread *box)
 int fern_lua_call(lua_State *L, int args, int results, double deadline)
 {
     struct spawning spawning = { 0 };
-    if (results > 0 && !lua_checkstack(L, results)) {
-        lua_pop(L, args + 1);
-        return -ENOMEM;
-    }
     int rc = start(L, args, &spawning), index = lua_gettop(L);
+    if (rc == 0 && results > 0 && !lua_checkstack(L, results)) {
+        give_up(spawning.box);
+        lua_pop(L, 1);
+        rc = -ENOMEM;
+    }
     if (rc < 0)
         return rc;
     rc = wait_for(L, spawning.fern, spawning.box, NULL, deadline);
@@ -256,7 +282,7 @@ int fern_lua_call(lua_State *L, int args, int results, double deadline)
         lua_replace(L, index);  /* the thread */
     else
         lua_remove(L, index);
-    if (rc >= 0 && results != LUA_MULTRET && results != rc)
+    if (rc >= 0 && results >= 0 && results != rc)
         lua_settop(L, index - 1 + results);
     return rc < 0 ? rc : 0;
 }

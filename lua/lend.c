@@ -241,12 +241,27 @@ static bool find_ours(fern_thread *thread, void *arg)
     return false;
 }
 
-/* A green thread of C's that is in a call of the state lent to it, or NULL. */
-static fern_thread *calling_guest(const lfern *fern)
+bool lend_calls(const struct lguest *guest)
 {
     lua_Debug ar;
+    return guest->waits || lua_getstack(guest->L, 0, &ar);
+}
+
+static bool can_end(const lfern *fern, const fern_thread *thread)
+{
+    return thread && thread != fern_current() && thread != fern_hub_main(fern->hub);
+}
+
+/* A green thread of C's that is in a call of the state lent to it, or of the main
+   state; or NULL. */
+static fern_thread *calling_guest(lfern *fern)
+{
+    fern_thread *waits = fern->waits;
+    fern->waits = NULL;         /* an abandoned one is not found again */
+    if (can_end(fern, waits))
+        return fern_thread_ref(waits);
     for (const struct lguest *guest = fern->guests; guest; guest = guest->next)
-        if (guest->thread != fern_current() && lua_getstack(guest->L, 0, &ar))
+        if (can_end(fern, guest->thread) && lend_calls(guest))
             return fern_thread_ref(guest->thread);
     return NULL;
 }
@@ -275,6 +290,7 @@ static void leave_hub(lfern *fern)
     for (struct lguest *guest = fern->guests; guest; guest = guest->next)
         guest->fern = NULL;
     fern->guests = NULL;
+    fern->waits = NULL;
     fern_thread *main = fern->main ? fern->main->thread : NULL;
     if (main) {
         fern->main->thread = NULL;

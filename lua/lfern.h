@@ -42,6 +42,7 @@ typedef struct lfern {
     struct lfern_place *place;          /* the last one */
     struct lcrew *crew;         /* lpool.c's */
     struct lguest *guests;
+    fern_thread *waits;         /* of C's, in fern_lua_call or _wait of `L` itself; or NULL */
 } lfern;
 
 /* A Lua state lent to a green thread of C's, whose it is until that ends: see
@@ -50,6 +51,7 @@ struct lguest {
     lfern *fern;                /* NULL once that has left its hub */
     struct lguest *next, **link;
     fern_thread *thread;        /* its; borrowed */
+    bool waits;                 /* in fern_lua_call or _wait, of which Lua knows nothing */
     lua_State *L;
     int slot;                   /* in the registry */
 };
@@ -354,6 +356,9 @@ static inline void *lfern_object(lua_State *L, int arg, size_t size, const void 
 /* Unwind every thread of this Lua state until `deadline`, and close the hub if it is
    ours. Returns how many threads did not end. */
 LFERN_PRIVATE int lend_close(lfern *fern, double deadline);
+
+/* Is the green thread in a call of the state that was lent to it? */
+LFERN_PRIVATE bool lend_calls(const struct lguest *guest);
 
 /* The hub, which is somebody else's, closes before this Lua state does. */
 LFERN_PRIVATE void lend_hub_closes(void *fern);
