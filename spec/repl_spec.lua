@@ -166,7 +166,7 @@ at_terminal("at a terminal", function()
     local screen <close> = start()
     enter(screen, "_ = fern.spawn_after(0.05, error, 'unasked', 0)")
     screen:type "x ="
-    screen:expect "failed: unasked"
+    screen:expect "fern: green thread #1 failed: unasked"
     screen:expect "> x ="
   end)
 
@@ -257,6 +257,12 @@ at_terminal("at a terminal", function()
     local screen <close> = start()
     screen:type "'äöü€x'\127\127'\n"
     screen:expect "äöü€\n"
+  end)
+
+  it("a line tells how to end it", function()
+    local screen <close> = terminal.start("export FERN_HISTORY= TERM=xterm; "
+      .. script.command("bin/fern", "-i"):gsub("^exec timeout %d+", "exec"))
+    screen:expect "Ctrl-D ends\n> "
   end)
 
   it("the history is there the next time, in a file for its owner only", function()

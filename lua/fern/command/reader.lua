@@ -48,6 +48,7 @@ local function open_editor()
   for _, old in ipairs(history.load()) do editor:add(old) end
   write_above(editor)
   return {
+    edits = true,
     read = function(prompt)
       local text, message, code = editor:read(prompt)
       if text and text:find("%S") then
@@ -66,16 +67,13 @@ local function open_plain()
     read = function(prompt)
       io.write(prompt)
       io.flush()
-      local ok, line, message, code = pcall(io.read, "l")
-      if ok then return line, message, code end
-      if tostring(line):find("interrupted!", 1, true) then return nil, line, "EINTR" end
-      error(line, 0)
+      return io.read "l"
     end,
   }
 end
 
--- What has read(prompt): a line, nil at the end of input, or nil, message, code
--- ("EINTR" after a Ctrl-C). Parks. So does io.read from now on, which takes its lines
+-- What has read(prompt): a line, nil at the end of input, or nil, message, code. After a
+-- Ctrl-C the code is "EINTR", or it raises "interrupted!". `edits`: at a terminal. Parks. So does io.read from now on, which takes its lines
 -- from the same place.
 function reader.open()
   require "fern".patch { "io" }

@@ -68,15 +68,26 @@ local function step(lines)
   return line or code == "EINTR"
 end
 
+-- The same, whenever Ctrl-C comes: what has been typed is dropped.
+local function step_or_drop(lines)
+  local ok, more = pcall(step, lines)
+  if ok then return more end
+  if not tostring(more):find("interrupted!", 1, true) then error(more, 0) end
+  say ""
+  return true
+end
+
 -- Errors that nobody has asked for are told above the line that is being typed.
 local function tell_error(err, traceback, thread)
-  io.stderr:write(("fern: %s failed: %s\n%s\n"):format(thread or "a green thread", tostring(err), traceback or ""))
+  local who = thread and tostring(thread):gsub("^fern%.thread", "green thread"):gsub(" %(%w+%)$", "") or "a green thread"
+  io.stderr:write(("fern: %s failed: %s\n%s\n"):format(who, tostring(err), traceback or ""))
 end
 
 return function()
   local lines = reader.open()
   core.on_error(tell_error)
-  while step(lines) do end
+  if lines.edits then print "Tab completes, Ctrl-C interrupts, Ctrl-D ends" end
+  while step_or_drop(lines) do end
   io.stdout:write "\n"
   io.stdout:flush()
   return true
