@@ -25,11 +25,23 @@ static int command_is_terminal(lua_State *L)
     return 1;
 }
 
+/* The caller, whoever called it, and the function that it calls next are the command's, and in
+   no traceback of a thread's. */
+static int command_stand_here(lua_State *L)
+{
+    lua_Debug ar;
+    int frames = 1;
+    while (lua_getstack(L, frames, &ar))
+        frames++;
+    lfern_open(L)->beneath = frames;
+    return 0;
+}
+
 void lcommand_open(lua_State *L)
 {
     static const luaL_Reg functions[] = {
         { "begin", command_begin }, { "rearm", command_rearm },
-        { "is_terminal", command_is_terminal }, { NULL, NULL },
+        { "is_terminal", command_is_terminal }, { "stand_here", command_stand_here }, { NULL, NULL },
     };
     luaL_newlib(L, functions);
     lua_pushstring(L, fern_version());

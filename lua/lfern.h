@@ -40,6 +40,7 @@ typedef struct lfern {
     struct lfern_place **places;        /* interned file names: see lplace.c */
     unsigned places_count;
     struct lfern_place *place;          /* the last one */
+    int beneath;                /* the outermost frames of `L` that no traceback shows */
     struct lcrew *crew;         /* lpool.c's */
     struct lguest *guests;
     fern_thread *waits;         /* of C's, in fern_lua_call or _wait of `L` itself; or NULL */

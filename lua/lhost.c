@@ -51,6 +51,16 @@ static lua_State *innermost(fern_thread *thread, lua_State *L)
     return L;
 }
 
+/* Is the frame at `level` one of those that a program's own stand upon? */
+static bool is_beneath(const lfern *fern, lua_State *L, int level)
+{
+    lua_Debug ar;
+    return L == fern->L && fern->beneath > 0 && !lua_getstack(L, level + fern->beneath, &ar);
+}
+
+/* What stands for them all. */
+static const lua_Debug beneath = { .what = "C", .namewhat = "", .short_src = "[C]", .currentline = -1 };
+
 /* Without allocating, raising or writing: it may be called for any thread, at
    any time when its Lua states stand still. */
 static void host_traceback(fern_thread *thread, char *buffer, size_t size)
@@ -66,8 +76,11 @@ static void host_traceback(fern_thread *thread, char *buffer, size_t size)
                 return;
             if (length)
                 buffer[length++] = '\n';
+            bool last = is_beneath(box->fern, states[i], level);
             lua_getinfo(states[i], "nSl", &ar);
-            length += (size_t)put_frame(buffer + length, size - length, &ar);
+            length += (size_t)put_frame(buffer + length, size - length, last ? &beneath : &ar);
+            if (last)
+                break;
         }
 }
 

@@ -133,6 +133,15 @@ describe("a traceback", function()
     assert.is_nil(output:find("command", 1, true), output)
   end)
 
+  it("of the main thread shows nothing of it while threads are looked at", function()
+    local output = run_script "require 'fern'.queue():get()"
+    assert.is_truthy(output:find(":1: in main chunk\n    %[C%]: in %?\nstack traceback:\n"), output)
+    assert.is_nil(output:find("command", 1, true), output)
+    output = run("-e", "coroutine.wrap(function() print(fern.debug.threads()[1].traceback) end)()")
+    assert.is_truthy(output:find("\n    %(command line%):1: in main chunk\n    %[C%]: in %?\n$"), output)
+    assert.is_nil(output:find("/command", 1, true), output)
+  end)
+
   it("shows nothing of it when an error's __tostring fails", function()
     local output, code = run("-e", "error(setmetatable({}, { __tostring = function() error 'again' end }))")
     assert.are.equal("fern: (command line):1: again\nstack traceback:\n\t[C]: in function 'error'\n"

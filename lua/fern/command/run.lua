@@ -2,6 +2,8 @@
 -- run: calls what a person has written, and tells of its errors as the interpreter
 -- does: "fern: message", and a traceback without any function of the command.
 
+local core = require "fern.core"
+
 local run = {}
 
 -- A script may take away whatever is global, and then fail.
@@ -56,6 +58,7 @@ end
 -- title for xpcall, which stands above us, and one for each function below.
 function run.call(fn, ...)
   local lines <const> = count_lines(traceback("", 1))
+  core.command.stand_here()
   return results(lines, xpcall(fn, handle, ...))
 end
 
