@@ -174,6 +174,7 @@ describe("options", function()
     ["-e without code"] = { { "-e" }, "fern: '-e' needs argument\n" },
     ["-e and an option"] = { { "-e", "-i" }, "fern: '-e' needs argument\n" },
     ["-l without a name"] = { { "-l" }, "fern: '-l' needs argument\n" },
+    ["those of a script for specs"] = { { "-e", "print 'never'", "test" }, "fern: what `fern test` is to do stands after its name, but for --stats; `fern -- test` runs a script\n" },
     ["one after others"] = { { "-e", "print 'never'", "-?" }, "fern: unrecognized option '-?'\n" },
   }
   for what, case in pairs(wrong) do
@@ -197,6 +198,7 @@ describe("options", function()
     assert.is_truthy(version:find("^fern [%w.-]+, Lua 5%.4\n$"), version)
     assert.are.equal(version .. "after\n", (run("-v", "-e", "print 'after'")))
     assert.are.equal(version, (shell "FERN -v </dev/null"))
+    assert.are.equal(version, (run("-e", "print(('fern %s, %s'):format(fern.version, _VERSION))")))
   end)
 
   it("belong to the script after its name", function()

@@ -8,6 +8,7 @@
 ---@field reason any what `kill` was given
 
 ---@class fern
+---@field version string such as "0.1.0"
 local fern = {}
 
 ---A thread that will call `fn(...)`; the caller keeps control.

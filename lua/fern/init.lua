@@ -38,6 +38,7 @@ local fern = {
   reject_when_reached = core.reject_when_reached,
   every = core.every,
   resources = core.resources,
+  version = core.command.version,
 }
 
 -- Loaded on first use, too.

@@ -136,7 +136,7 @@ end
 -- The HTTP client of who names none keeps connections, which are no spec's.
 local function close_kept()
   local http = package.loaded["fern.http.core"]
-if http and http.statistics().running == 0 then http.close_own() end
+  if http and http.statistics().running == 0 then http.close_own() end
 end
 
 -- What is about to end gets the time for it, and garbage is closed.

@@ -17,11 +17,11 @@ local function show()
   if shown then return end
   shown, expired = true, true
   io.stdout:flush()
-  io.stderr:write(("fern test: '%s' has run for %g s:\n"):format(name(), limit.seconds), core.debug.format(), "\n")
+  io.stderr:write(("\nfern test: '%s' has run for %g s:\n"):format(name(), limit.seconds), core.debug.format(), "\n")
 end
 
 local function give_up()
-  io.stderr:write(("fern test: '%s' does not end even so\n"):format(name()))
+  io.stderr:write(("\nfern test: '%s' does not end even so\n"):format(name()))
   os.exit(1)
 end
 

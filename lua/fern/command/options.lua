@@ -107,7 +107,14 @@ function options.read(words)
     if not last then return nil, message end
     i = last + 1
   end
-  if words[i] == "test" and not plan.named then plan.test = i else plan.script = words[i] and i end
+  if words[i] ~= "test" or plan.named then
+    plan.script = words[i] and i
+    return plan
+  end
+  if plan.interactive or plan.runs or plan[1] then
+    return nil, "what `fern test` is to do stands after its name, but for --stats; `fern -- test` runs a script"
+  end
+  plan.test = i
   return plan
 end
 
