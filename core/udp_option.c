@@ -86,11 +86,12 @@ static int find_interface(const char *interface, unsigned *out)
 static int take_part(fern_udp *udp, int name, const fern_address *group, const char *interface)
 {
     struct group_req request;
-    memset(&request, 0, sizeof request);
-    memcpy(&request.gr_group, &group->storage, sizeof group->storage);
     bool four = group->storage.ss_family == AF_INET;
     if (four ? !has_four(udp) : !has_six(udp) || group->storage.ss_family != AF_INET6)
         return -EAFNOSUPPORT;
+    memset(&request, 0, sizeof request);
+    memcpy(&request.gr_group, &group->storage,
+           four ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6));
     int rc = find_interface(interface, &request.gr_interface);
     return rc < 0 ? rc : set(udp, four ? IPPROTO_IP : IPPROTO_IPV6, name, &request, sizeof request);
 }
