@@ -145,8 +145,10 @@ TEST(the_hubs_end_reaps_what_has_ended_and_leaves_what_runs)
     int code = 0, status;
     siginfo_t info;
     open_hub();
-    fern_process *ended = spawn("exit 3"), *runs = spawn("exec sleep 60");
+    fern_process_options options = { .stdio = { { FERN_STDIO_PIPE, 0 } } };
+    fern_process *ended = spawn_with(&options, "read line; exit 3"), *runs = spawn("exec sleep 60");
     pid_t pid = fern_process_pid(runs);
+    fern_stream_close(fern_process_take(ended, 0));     /* not before: a spawn may reap it */
     CHECK_EQUAL(waitid(P_PID, (id_t)fern_process_pid(ended), &info, WEXITED | WNOWAIT), 0);
     close_hub();
     CHECK_EQUAL(fern_process_poll(ended, &code), 0);
