@@ -1106,9 +1106,10 @@ static void in_the_child(void *arg)
     CHECK_EQUAL(fern_park("nothing", FERN_NEVER), -EDEADLK);
     CHECK_EQUAL(fern_sleep(fern_now() + 0.001), 0);
     CHECK_STRING(trace, "");    /* nothing of the parent's is unwound */
-    start(quick, "q");
+    fern_thread *thread = start(quick, "q");
     CHECK_EQUAL(fern_hub_waitall(hub, FERN_NEVER), 0);
     CHECK_STRING(trace, "q");
+    join(thread);
     CHECK_EQUAL(fern_hub_close(hub, fern_now() + 1), 0);
     CHECK_STRING(trace, "q");
 }
