@@ -1025,6 +1025,7 @@ static void step_in_child(void *arg)
     spawn(quick, "s");
     CHECK(shines());
     spawn_talk();
+    run();
     spawn(offload, "o");
     run();
     CHECK_STRING(trace, "s.o");

@@ -91,7 +91,7 @@ static const char everything[] = LUA(
     check(function()
         local order = {}
         local threads = {}
-        for i, seconds in ipairs { 0.009, 0.003, 0.006 } do
+        for i, seconds in ipairs { 0.3, 0.1, 0.2 } do
             threads[i] = fern.spawn(function() fern.sleep(seconds) order[#order + 1] = i end)
         end
         for i = 1, 3 do threads[i]:wait() end
