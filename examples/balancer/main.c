@@ -60,21 +60,28 @@ static void on_stop(void *arg)
     wake();
 }
 
-/* They stay open for as long as the process lives. */
+static const struct {
+    int number;
+    void (*fn)(void *arg);
+} signals[] = { { SIGHUP, on_reload }, { SIGUSR1, on_count }, { SIGTERM, on_stop }, { SIGINT, on_stop } };
+
+enum { SIGNALS = sizeof signals / sizeof *signals };
+static fern_signal *opened[SIGNALS];
+
 static int open_signals(void)
 {
-    fern_signal *signal;
     asked.main = fern_current();
     int rc = fern_signal_ignore(SIGPIPE);
-    if (rc == 0)
-        rc = fern_signal_call(SIGHUP, on_reload, NULL, &signal);
-    if (rc == 0)
-        rc = fern_signal_call(SIGUSR1, on_count, NULL, &signal);
-    if (rc == 0)
-        rc = fern_signal_call(SIGTERM, on_stop, NULL, &signal);
-    if (rc == 0)
-        rc = fern_signal_call(SIGINT, on_stop, NULL, &signal);
+    for (int i = 0; i < SIGNALS && rc == 0; i++)
+        rc = fern_signal_call(signals[i].number, signals[i].fn, NULL, &opened[i]);
     return rc;
+}
+
+static void close_signals(void)
+{
+    for (int i = 0; i < SIGNALS; i++)
+        if (opened[i])
+            fern_signal_close(opened[i]);
 }
 
 /* ---- descriptors ---- */
@@ -186,15 +193,9 @@ static void end(struct balancer *balancer)
 
 static int run(struct balancer *balancer, const char *path)
 {
-    int rc = fern_pool_new(1, &balancer->all);
-    if (rc == 0)
-        rc = open_signals();
-    if (rc < 0)
-        say("%s", fern_error_message(rc));
-    else
-        rc = load(balancer);
+    int rc = load(balancer);
     if (rc < 0 || balancer->check)
-        return rc < 0;
+        return rc;
     say("ready, process %d", (int)getpid());
     serve(balancer, path);
     end(balancer);
@@ -207,15 +208,21 @@ static int live(const char *path, bool check)
     fern_lua_generations_options options = {
         .source = { .path = path }, .schema = &config_schema, .ready = on_ready, .arg = &balancer,
     };
-    int rc = fern_lua_generations_new(&options, &balancer.generations);
-    if (rc < 0) {
+    int rc = open_signals();
+    if (rc == 0)
+        rc = fern_pool_new(1, &balancer.all);
+    if (rc == 0)
+        rc = fern_lua_generations_new(&options, &balancer.generations);
+    if (rc < 0)
         say("%s", fern_error_message(rc));
-        return 1;
-    }
-    int code = run(&balancer, path);
-    (void)fern_lua_generations_free(balancer.generations, fern_now() + 1);
-    fern_pool_unref(balancer.all);
-    return code;
+    else
+        rc = run(&balancer, path);
+    if (balancer.generations)
+        (void)fern_lua_generations_free(balancer.generations, fern_now() + 1);
+    if (balancer.all)
+        fern_pool_unref(balancer.all);
+    close_signals();
+    return rc < 0;
 }
 
 /* ---- words ---- */
