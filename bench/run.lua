@@ -44,6 +44,7 @@ local benchmarks = {
   script("beside", ""),
   script("web", 10, 100, 200, 1000),
   script("tls", "handshakes", "echo 100"),
+  script("balancer", "short", "down", "up"),
   script("net", "echo 100", "echo 1000", "stream", "idle 8000", "calls"),
 }
 

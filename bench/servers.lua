@@ -10,11 +10,13 @@ servers.lua = (arg[-1] or "lua5.4") .. " " .. here        -- and a script's name
 
 local function on_core(number) return ("ulimit -n 20000; exec taskset -c %d "):format(number) end
 
-function servers.start(command)
-  local pipe = assert(io.popen(on_core(1) .. command))
+function servers.start_on(core, command)
+  local pipe = assert(io.popen(on_core(core) .. command))
   local port, pid = pipe:read("n", "n")
   return { pipe = pipe, port = assert(port, "no server"), pid = pid }
 end
+
+function servers.start(command) return servers.start_on(1, command) end
 
 function servers.stop(server)
   os.execute("kill " .. server.pid)
