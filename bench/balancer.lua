@@ -68,8 +68,8 @@ end
 -- What there is to be measured: connections, how many, what CPU seconds are told in.
 local work = {
   short = { "64 8000", 8000 / 1e6, "a connection with 64 bytes there and back, through a balancer", "µs", 1 / 0.6, 1 / 0.8 },
-  down = { "8 16", 16 * 2 ^ 26 / 1e9, "1 GB from a backend, through a balancer", "s", 1 / 0.9, 1 },
-  up = { "8 16", 16 * 2 ^ 26 / 1e9, "1 GB to a backend, through a balancer", "s", 1 / 0.9, 1 },
+  down = { "8 8", 8 * 2 ^ 26 / 1e9, "1 GB from a backend, through a balancer", "s", 1 / 0.9, 1 },
+  up = { "8 8", 8 * 2 ^ 26 / 1e9, "1 GB to a backend, through a balancer", "s", 1 / 0.9, 1 },
 }
 
 local function load(what, server)

@@ -301,6 +301,13 @@ describe("a program built by pkg-config", function()
     end)
   end)
 
+  with_lua("is the balancer, by its own Makefile", function()
+    installed(function(folder)
+      output_of(("cp -r examples/balancer '%s'"):format(folder))
+      assert.are.equal("", within(folder, "cd balancer && make -s clean balancer && ./balancer --check balancer.lua"))
+    end)
+  end)
+
   with_lua("embeds fern, static, in the program's Lua", function()
     installed(function(folder)
       within(folder, "rm opt/lib/libfern*.so*")
