@@ -174,6 +174,20 @@ static int editor_show(lua_State *L)
     return 0;
 }
 
+/* resume(): after a Ctrl-Z. The shell has used the terminal meanwhile, and set it as it
+   likes; turned off and on, libedit does so, too. */
+static int editor_resume(lua_State *L)
+{
+    static const char *off[] = { "edit", "off", NULL }, *on[] = { "edit", "on", NULL };
+    editor *self = check_editor(L);
+    if (!self->editing)
+        return 0;
+    el_parse(self->edit, 2, off);
+    el_parse(self->edit, 2, on);
+    el_set(self->edit, EL_REFRESH);
+    return 0;
+}
+
 static int editor_editing(lua_State *L)
 {
     lua_pushboolean(L, check_editor(L)->editing);
@@ -334,7 +348,8 @@ int luaopen_fern_command_line(lua_State *L)
 {
     static const luaL_Reg methods[] = {
         { "read", editor_read }, { "add", editor_add }, { "hide", editor_hide },
-        { "show", editor_show }, { "editing", editor_editing }, { "close", editor_close },
+        { "show", editor_show },
+        { "resume", editor_resume }, { "editing", editor_editing }, { "close", editor_close },
         { "__gc", editor_gc }, { "__close", editor_close }, { NULL, NULL },
     };
     luaL_newmetatable(L, LEDITOR);

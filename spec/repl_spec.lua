@@ -166,7 +166,7 @@ at_terminal("at a terminal", function()
     local screen <close> = start()
     enter(screen, "_ = fern.spawn_after(0.05, error, 'unasked', 0)")
     screen:type "x ="
-    screen:expect "fern: green thread #1 failed: unasked"
+    screen:expect "failed: unasked"
     screen:expect "> x ="
   end)
 
@@ -251,6 +251,20 @@ at_terminal("at a terminal", function()
     screen:type "\3"
     await_prompt(screen)
     assert.are.equal("2", enter(screen, "1 + 1"))
+  end)
+
+  it("a line is there again when the process is continued", function()
+    local screen <close> = start()
+    screen:type "1 + "
+    screen:expect "1 + "
+    unix.kill(screen.pid, 18)           -- SIGCONT
+    screen:expect "> 1 + "
+    screen:edits()
+    screen:type "4\n"
+    screen:expect "5"
+    await_prompt(screen)
+    enter(screen, "ok, message = pcall(fern.event().wait, fern.event())")
+    contains(enter(screen, "message"), "deadlock: ")
   end)
 
   it("takes letters beyond ASCII, and forgets what was typed wrong", function()

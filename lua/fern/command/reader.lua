@@ -44,12 +44,14 @@ local function open_editor()
     if done then return insert, shown end
     core.command.rearm()                -- it was a Ctrl-C
   end)
-  local history = require "fern.command.history"
+  local history, signal = require "fern.command.history", require "fern.signal"
   for _, old in ipairs(history.load()) do editor:add(old) end
   write_above(editor)
   return {
     edits = true,
     read = function(prompt)
+      -- only meanwhile: while somebody listens to a signal there is no deadlock
+      local _ <close> = signal.on("CONT", function() editor:resume() end)
       local text, message, code = editor:read(prompt)
       if text and text:find("%S") then
         editor:add(text)
