@@ -174,7 +174,8 @@ describe("options", function()
     ["-e without code"] = { { "-e" }, "fern: '-e' needs argument\n" },
     ["-e and an option"] = { { "-e", "-i" }, "fern: '-e' needs argument\n" },
     ["-l without a name"] = { { "-l" }, "fern: '-l' needs argument\n" },
-    ["those of a script for specs"] = { { "-e", "print 'never'", "test" }, "fern: what `fern test` is to do stands after its name, but for --stats; `fern -- test` runs a script\n" },
+    ["those of a script for specs"] = { { "-e", "print 'never'", "test" },
+      "fern: what `fern test` is to do stands after its name, but for --stats; `fern -- test` runs a script\n" },
     ["one after others"] = { { "-e", "print 'never'", "-?" }, "fern: unrecognized option '-?'\n" },
   }
   for what, case in pairs(wrong) do

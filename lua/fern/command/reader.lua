@@ -75,8 +75,8 @@ local function open_plain()
 end
 
 -- What has read(prompt): a line, nil at the end of input, or nil, message, code. After a
--- Ctrl-C the code is "EINTR", or it raises "interrupted!". `edits`: at a terminal. Parks. So does io.read from now on, which takes its lines
--- from the same place.
+-- Ctrl-C the code is "EINTR", or it raises "interrupted!". `edits`: at a terminal. Parks.
+-- So does io.read from now on, which takes its lines from the same place.
 function reader.open()
   require "fern".patch { "io" }
   return open_editor() or open_plain()
