@@ -411,6 +411,15 @@ describe("on_connect", function()
     assert.is_true(is_closed(slow))
   end)
 
+  it("that never waits holds up all, and the log says where", function()
+    local b <close> = with [[
+      local function loop() local t = os.clock() while os.clock() < t + 1.5 do end end
+      function on_connect() loop() return "a" end]]
+    local slow <close> = b:connect "web"
+    b:line "in upvalue 'loop'"
+    assert.are.equal("a", read_line(slow))
+  end)
+
   it("asks Redis where to go", function()
     local redis = service.start("redis", "redis-server --port @port@ --dir @dir@ --bind 127.0.0.1 --appendonly no")
     local _ <close> = setmetatable({}, { __close = function() redis:stop() end })

@@ -156,8 +156,11 @@ int hook_connect(struct generation *generation, const struct route *route,
     if (!settings->on_connect.anchor)
         return 0;
     lua_State *L = fern_lua_generation_state(generation->lua);
-    if (!L)
-        return -ENOMEM;
+    if (!L) {
+        snprintf(out->reason, WORDS, "%s", fern_error_message(-ENOMEM));
+        fall_back(out, settings);
+        return 0;
+    }
     int base = lua_gettop(L);
     int rc = call(L, &question, fern_now() + settings->hook_timeout, out->reason);
     if (rc >= 0)

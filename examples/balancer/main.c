@@ -23,6 +23,9 @@ static const char usage[] =
     "SIGHUP reads FILE again; SIGUSR1 prints counts; SIGTERM and SIGINT end it when its\n"
     "clients have gone, or at the drain_timeout; a second one ends it at once.\n";
 
+/* Seconds after which it is told who lets nobody else run, such as a loop in a hook. */
+static const double HELD = 1;
+
 /* ---- signals ---- */
 
 static struct {
@@ -251,6 +254,7 @@ int main(int argc, char **argv)
         say("%s", fern_error_message(rc));
         return 1;
     }
+    (void)fern_debug_blocking(hub, HELD);       /* it works without as well */
     int code = live(word, check);
     (void)fern_hub_close(hub, fern_now() + 1);
     return code;
