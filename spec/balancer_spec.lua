@@ -9,6 +9,14 @@ local nginx = require "spec.support.nginx"
 local serve = require("spec.support.server").serve
 local service = require "spec.support.service"
 
+-- Where there is no liblua it is not built.
+local built = io.open(balancer.program)
+if not built then
+  pending "examples/balancer: there is no liblua"
+  return
+end
+built:close()
+
 local PATIENCE <const> = 30
 local REFUSING <const> = "127.0.0.1:1"
 

@@ -2,7 +2,9 @@
    relay: two green threads a connection, one a direction. Each waits for bytes before it
    takes a buffer, and gives it back once they are written: who is silent has none. Who
    does not read holds one, and no more is read for him: that is the backpressure.
-   An end is passed on, and the other direction goes on; an error ends both. */
+   An end is passed on, and the other direction goes on; an error ends both.
+   The road not taken: splice(2) through a pipe of 1 MiB moves a GB on loopback in a
+   quarter of the CPU time, for two descriptors more a direction that flows. */
 #include "balancer.h"
 
 #include <errno.h>
