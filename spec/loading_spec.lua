@@ -117,6 +117,32 @@ describe("two threads that require a module", function()
     assert.are.equal("loaded", (first:wait()))
   end)
 
+  it("may be found by a searcher that asks all others, as LuaRocks' does", function()
+    local loads = 0
+    local _ <close> = modules { asked = function()
+      loads = loads + 1
+      fern.sleep(0.001)
+      return "found"
+    end }
+    local function asker(name)
+      if name ~= "asked" then return nil end
+      for _, searcher in ipairs(package.searchers) do
+        local loader, extra
+        if searcher ~= asker then loader, extra = searcher(name) end
+        if type(loader) == "function" then return loader, extra end
+      end
+    end
+    for _, place in ipairs { 1, 2, #package.searchers + 1 } do
+      table.insert(package.searchers, place, asker)
+      local _ <close> = support.closing(function() table.remove(package.searchers, place) end)
+      package.loaded.asked = nil
+      local a, b = fern.spawn(require, "asked"), fern.spawn(require, "asked")
+      assert.are.equal("found", (a:wait()))
+      assert.are.equal("found", (b:wait()))
+    end
+    assert.are.equal(3, loads)
+  end)
+
   it("may be stopped while a searcher searches", function()
     local function searcher(name)
       if name == "sought" then

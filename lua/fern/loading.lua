@@ -6,7 +6,7 @@
 
 local loading = {}
 
-local busy = {}     -- name -> { thread=, waiters= } while a thread loads it
+local busy = {}     -- name -> { thread=, waiters=, searching= } while a thread loads it
 local waits = {}    -- thread -> the name that it waits for
 
 local function done(entry)
@@ -81,16 +81,22 @@ local function load(core, name, self, loader, ...)
   return loader(...)
 end
 
+-- By a searcher that asks the others: those of LuaRocks' own loader.
+local function is_asked_again(name, self)
+  local entry = busy[name]
+  return entry and entry.searching and entry.thread == self
+end
+
 function loading.install(core)
   if core.searcher then return end      -- `fern` is being required again
   local function searcher(name)
     local self = core.current()
-    if not self then return nil end
+    if not self or is_asked_again(name, self) then return nil end
     if loaded_by_other(core, name, self) then return give(name) end
     local loader, extra
     do
       local entry <close> = new_entry(core, name, self)
-      busy[name] = entry
+      busy[name], entry.searching = entry, true
       loader, extra = search(core.searcher, name)
     end
     if not loader then return extra end
