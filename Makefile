@@ -274,7 +274,7 @@ install: $(if $(READY),install-modules install-command install-libs install-docs
 	$(if $(READY),,$(setup) build)
 	$(if $(READY),,$(again) SET_UP=yes install)
 
-install-modules: modules  ## what Lua requires alone, into PREFIX
+install-modules: $(MODULES) $(BUILD)/lua/fern  ## what Lua requires alone, into PREFIX
 	@for f in $(LUA_SRC:lua/%=%); do install -D -m 644 lua/$$f '$(DESTDIR)$(LUADIR)'/$$f || exit 1; done
 	@for f in $(MODULES:$(BUILD)/lib/%=%); do install -D -m 755 $(BUILD)/lib/$$f '$(DESTDIR)$(LIBDIR)'/$$f || exit 1; done
 
