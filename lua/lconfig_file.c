@@ -144,6 +144,15 @@ static const char *push_beside(lua_State *L, const char *path)
     return lua_tostring(L, -1);
 }
 
+/* Lua's stack would be full first, with a message that names no file. */
+static void check_loop(lua_State *L, const char *path)
+{
+    lua_Debug ar;
+    for (int level = 1; lua_getstack(L, level, &ar); level++)
+        if (lua_getinfo(L, "S", &ar) && *ar.what == 'm' && *ar.source == '@' && strcmp(ar.source + 1, path) == 0)
+            luaL_error(L, "'%s' includes itself", path);
+}
+
 static int include(lua_State *L)
 {
     size_t length;
@@ -153,7 +162,9 @@ static int include(lua_State *L)
     lconfig *self = lconfig_running(L);
     if (!self)
         luaL_error(L, "include works only while a configuration is loaded");
-    bool loaded = lconfig_load_file(L, self, push_beside(L, path));
+    path = push_beside(L, path);
+    check_loop(L, path);
+    bool loaded = lconfig_load_file(L, self, path);
     self->rc = 0;               /* that is told by an error */
     if (!loaded)
         lua_error(L);

@@ -108,7 +108,7 @@ static int add_traceback(lua_State *L)
     if (!text && luaL_callmeta(L, 1, "__tostring") && lua_type(L, -1) == LUA_TSTRING)
         return 1;
     if (!text)
-        text = lua_pushfstring(L, "(the error is a %s)", luaL_typename(L, 1));
+        text = lua_pushfstring(L, "%s(the error is a %s)", self ? self->where : "", luaL_typename(L, 1));
     luaL_traceback(L, L, text, 1);
     return 1;
 }

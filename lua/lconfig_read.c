@@ -123,7 +123,8 @@ static void tell_unknown(lconfig *self, const schema_key *keys, const char *name
 {
     self->unknown = name;
     const char *nearest = lconfig_nearest(name, keys);
-    const char *hint = self->depth == 1 ? " (what is no setting is to be local)" : "";
+    bool is_global = self->depth == 1 && (self->line || !self->returned);
+    const char *hint = is_global ? " (what is no setting is to be local)" : "";
     if (nearest)
         lconfig_fault(self, "unknown key '%.60s'; did you mean '%s'?", name, nearest);
     else

@@ -264,6 +264,9 @@ TEST(an_unknown_key_is_told_with_the_nearest_known_one)
     CHECK_LINE(&config, "trace = { [true] = 1 }", "trace: a key that is a boolean, expected names");
     CHECK_LINE(&config, "_G['on\\0'] = 1", "a key that is a string with zeros, expected names");
     CHECK_WRONG(&config, "return { listen = ':1', wokers = 1 }", "app.lua:1: unknown key 'wokers'; did you mean 'workers'?");
+    CHECK_WRONG(&config, "return { listen = ':1', zzz = 1 }", "app.lua:1: unknown key 'zzz'");
+    CHECK_WRONG(&config, "zzz = 1 return { listen = ':1' }",
+                "app.lua:1: unknown key 'zzz' (what is no setting is to be local)");
     CHECK_WRONG(&config, "return { listen = ':1', 2 }", "app.lua: unknown key [1], expected names");
     config_close(&config);
 }

@@ -111,6 +111,7 @@ TEST(a_file_includes_others_that_lie_beside_it)
     CHECK_EQUAL(read_file(&config, write_file("main.lua", "listen = ':1' include 'conf.d/none.lua'", 39)), FERN_ERAISED);
     CHECK(strstr(config.problem, "/conf.d/none.lua: no such file"));
     CHECK_EQUAL(read_file(&config, in_folder("self.lua")), FERN_ERAISED);
+    CHECK(strstr(config.problem, "self.lua:1: '") && strstr(config.problem, "/self.lua' includes itself\n"));
     CHECK_EQUAL(read_file(&config, write_file("main.lua",
         "listen = ':1' function on_connect() include 'conf.d/b.lua' end", 62)), 0);
     if (CHECK(fern_lua_config_push(config.L, &config.app.on_connect))) {
@@ -133,7 +134,7 @@ TEST(what_it_raises_is_told_with_where)
     CHECK_EQUAL(config_read(&config, "error(setmetatable({}, { __tostring = function() return 'mine' end }))"), FERN_ERAISED);
     CHECK_STRING(config.problem, "mine");
     CHECK_EQUAL(config_read(&config, "error({})"), FERN_ERAISED);
-    CHECK(strstr(config.problem, "(the error is a table)"));
+    CHECK(strstr(config.problem, "app.lua:1: (the error is a table)"));
     CHECK_EQUAL(config_read(&config, "error()"), FERN_ERAISED);
     CHECK(strstr(config.problem, "(the error is a nil)"));
     CHECK_EQUAL(config_read(&config, "error(setmetatable({}, { __tostring = error }))"), FERN_ERAISED);
