@@ -133,6 +133,8 @@ static int run_and_read(lua_State *L)
         return 0;
     }
     lconfig_settle_env(L);
+    self->collects = lua_gc(L, LUA_GCISRUNNING);
+    lua_gc(L, LUA_GCSTOP);
     add_returned(L, self);
     lconfig_read(L, self);
     return 0;
@@ -145,11 +147,12 @@ static int outcome(lua_State *L, lconfig *self)
 {
     lua_pushcfunction(L, run_and_read);
     lua_pushlightuserdata(L, self);
-    if (lua_pcall(L, 1, 0, 0) != LUA_OK) {
+    int status = lua_pcall(L, 1, 0, 0);
+    if (self->collects)
+        lua_gc(L, LUA_GCRESTART);
+    if (status != LUA_OK)
         lua_pop(L, 1);
-        return -ENOMEM;
-    }
-    if (self->exhausted)
+    if (status != LUA_OK || self->exhausted)
         return -ENOMEM;
     if (self->rc < 0 || self->told == 0)
         return self->rc;

@@ -81,6 +81,7 @@ typedef struct lconfig {
     const void *above[LCONFIG_DEPTH];   /* the tables around it */
     int depth;
     size_t count;               /* of values so far */
+    bool collects;              /* the collector rests: no finalizer changes what is read */
 } lconfig;
 
 /* ---- the file (lconfig_file.c) ---- */

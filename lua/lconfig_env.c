@@ -147,10 +147,12 @@ void lconfig_push_env(lua_State *L, const lconfig *self)
 
 void lconfig_settle_env(lua_State *L)
 {
-    lua_getmetatable(L, LCONFIG_ENV);
-    lua_pushvalue(L, LCONFIG_SETTINGS);
-    lua_setfield(L, -2, "__newindex");
-    lua_pop(L, 1);
+    if (lua_getmetatable(L, LCONFIG_ENV)) {     /* debug.setmetatable(_G, nil) */
+        lua_pushliteral(L, "__newindex");
+        lua_pushvalue(L, LCONFIG_SETTINGS);
+        lua_rawset(L, -3);
+        lua_pop(L, 1);
+    }
     for (lua_pushnil(L); lua_next(L, LCONFIG_ENV);) {   /* rawset(_G, ...) */
         lua_pushvalue(L, -2);
         lua_insert(L, -2);

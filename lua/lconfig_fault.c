@@ -163,6 +163,14 @@ static int find_line(lconfig *self)
     return line;
 }
 
+/* A line for each fault, and none for what a terminal would heed: names are anything. */
+static void plain(char *line)
+{
+    for (; *line; line++)
+        if ((unsigned char)*line < ' ' || *line == 127)
+            *line = '?';
+}
+
 void lconfig_fault(lconfig *self, const char *format, ...)
 {
     char what[512], whole[900], number[16] = "";
@@ -179,6 +187,7 @@ void lconfig_fault(lconfig *self, const char *format, ...)
         snprintf(number, sizeof number, ":%d", line);
     int length = snprintf(whole, sizeof whole, "%s%s: %s%s%s", self->file, number, self->path,
                           self->path_length ? ": " : "", what);
+    plain(whole);
     size_t kept = (size_t)length < sizeof whole ? (size_t)length : sizeof whole - 1;
     char *text = larena_text(&self->scratch, whole, kept);
     if (!text)

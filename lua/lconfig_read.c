@@ -56,8 +56,9 @@ static void find_place(lua_State *L, lconfig *self)
     self->line = 0;
     if (lua_rawget(L, LCONFIG_LINES) == LUA_TSTRING) {
         const char *place = lua_tostring(L, -1);        /* which the table keeps */
+        const char *colon = strchr(place, ':');         /* NULL: by debug.getupvalue */
         self->line = atoi(place);
-        self->file = strchr(place, ':') + 1;
+        self->file = colon ? colon + 1 : place;
     }
     lua_pop(L, 1);
 }

@@ -348,6 +348,69 @@ static int twice(lua_State *L)
     return 1;
 }
 
+TEST(a_file_may_undo_what_its_globals_are_kept_by)
+{
+    struct config config = config_open();
+    config_reads(&config, "debug.setmetatable(_G, nil) listen, workers = ':80', 7");
+    CHECK_EQUAL(config.app.workers, 7);
+    config_reads(&config, "debug.setmetatable(_G, {}) listen, workers = ':80', 8");
+    CHECK_EQUAL(config.app.workers, 8);
+    config_reads(&config, "debug.getmetatable(_G).__newindex = nil listen, workers = ':80', 9");
+    CHECK_EQUAL(config.app.workers, 9);
+    CHECK_WRONG(&config, "listen, workers = ':80', 'x'"
+                " local _, lines = debug.getupvalue(debug.getmetatable(_G).__newindex, 2)"
+                " lines.workers = 'nowhere'",
+                "nowhere: workers: expected an integer from 1 to 64, found \"x\"");
+    config_close(&config);
+}
+
+struct shelf {
+    FERN_CONFIG_ITEMS(struct book { const char *name; struct { const char *title; } details; }) books;
+};
+
+TEST(a_finalizer_cannot_change_what_is_read)
+{
+    typedef __typeof__(((struct book *)0)->details) details;
+    static const fern_lua_config_key of_details[] = {
+        FERN_CONFIG(details, title, STRING, .otherwise = "a title that is no string of Lua's yet, so is made"),
+        FERN_CONFIG_END,
+    };
+    static const fern_lua_config_key entry = FERN_CONFIG_ENTRY(struct book, details, TABLE, .keys = of_details);
+    static const fern_lua_config_key of_shelf[] = {
+        FERN_CONFIG(struct shelf, books, MAP, .of = &entry), FERN_CONFIG_END,
+    };
+    static const fern_lua_config_schema schema = { of_shelf, sizeof(struct shelf) };
+    static const char text[] =
+        "books = {} local all, meta, n = books, {}, 0"
+        " function meta.__gc()"
+        "   for i = 1, 100 do n = n + 1 all['late' .. n] = {} end"
+        "   if not enough then setmetatable({}, meta) end"
+        " end"
+        " for i = 1, 3000 do all['b' .. i] = {} end"
+        " collectgarbage() setmetatable({}, meta) collectgarbage('incremental', 100, 1000)";
+    struct config config = config_open();
+    struct shelf shelf = { { NULL, 0 } };
+    const fern_lua_config_source source = { .path = "app.lua", .text = text, .length = strlen(text) };
+    CHECK_EQUAL(fern_lua_config(config.L, &source, &schema, &shelf, &config.anchor, &config.problem), 0);
+    lua_pushboolean(config.L, true);
+    lua_setglobal(config.L, "enough");
+    CHECK(shelf.books.count >= 3000);
+    for (size_t i = 0; i < shelf.books.count; i++)
+        CHECK(shelf.books.items[i].name != NULL && shelf.books.items[i].details.title != NULL);
+    CHECK(lua_gc(config.L, LUA_GCISRUNNING));
+    config_close(&config);
+}
+
+TEST(a_fault_is_one_line_whatever_a_name_is_of)
+{
+    struct config config = config_open();
+    CHECK_LINE(&config, "_ENV['a\\n\\27[31mb'] = 1",
+               "unknown key 'a??[31mb' (what is no setting is to be local)");
+    CHECK_LINE(&config, "users = { ['\\n\\127'] = 'x' }",
+               "users[\"??\"]: expected an integer from 0 to 1000000, found \"x\"");
+    config_close(&config);
+}
+
 TEST(the_programs_functions_may_be_called)
 {
     static const luaL_Reg functions[] = { { "twice", twice }, { NULL, NULL } };
