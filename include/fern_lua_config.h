@@ -188,7 +188,8 @@ FERN_API size_t fern_lua_generations_count(const fern_lua_generations *generatio
 
 /* Parks, in a green thread, before the hub is closed. Let all of them finish their work until
    `deadline`, then kill it. Returns 0; how many are left four seconds later, because someone
-   keeps a reference: this may be called again; or -ENOMEM, with nothing done. */
+   keeps a reference: this may be called again; or, with nothing done, -ENOMEM, -EBUSY
+   while another thread waits here, or -EPERM without a hub. */
 FERN_API int fern_lua_generations_free(fern_lua_generations *generations, double deadline);
 
 /* Whoever works with it holds it. When another has taken over, and the last

@@ -29,7 +29,7 @@ struct fern_lua_generation {
     fern_lua_config_anchor *anchor;
     size_t refs;
     struct user *users;
-    fern_thread *ender;         /* who waits for its end, or NULL */
+    fern_thread *ender;         /* who waits for its end, or NULL: see retire */
     double deadline;            /* of that */
     bool over;
 };
@@ -155,21 +155,23 @@ static void end_generation(fern_lua_generation *generation)
 static int drain(void *arg)
 {
     fern_lua_generation *generation = arg;
+    fern_thread *self = generation->ender;
     int rc = 0;
     while (rc == 0 && generation->refs > 0 && fern_now() < generation->deadline)
         rc = fern_park("the work of an old configuration", generation->deadline);
     end_generation(generation);
+    fern_thread_unref(self);
     return 0;
 }
 
-/* Nothing new begins with it. */
+/* Nothing new begins with it. The thread is kept: a hub that closes may end it before it
+   has begun, and others still have references. */
 static int retire(fern_lua_generation *generation, double deadline)
 {
     const fern_spawn_options options = { .name = "drain" };
     int rc = fern_spawn(drain, generation, &options, &generation->ender);
     if (rc < 0)
         return rc;
-    fern_thread_unref(generation->ender);       /* it lives as long as what it ends */
     generation->deadline = deadline;
     fern_lua_generation_unref(generation);
     return 0;
@@ -334,6 +336,10 @@ static void hurry(fern_lua_generations *all, double deadline)
 
 int fern_lua_generations_free(fern_lua_generations *all, double deadline)
 {
+    if (!fern_hub_current())
+        return -EPERM;
+    if (all->closer)
+        return -EBUSY;
     int rc = all->current ? retire(all->current, deadline) : 0;
     if (rc < 0)
         return rc;

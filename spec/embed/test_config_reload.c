@@ -530,6 +530,58 @@ TEST(all_are_freed_but_for_one_that_somebody_keeps)
     reload_close(&self);
 }
 
+static int free_now(void *arg)
+{
+    return fern_lua_generations_free(arg, fern_now() + 5);
+}
+
+TEST(one_thread_frees_all_of_them)
+{
+    struct reload self;
+    fern_thread *first;
+    reload_open(&self, serving);
+    CHECK_EQUAL(reload(&self), 0);
+    CHECK_EQUAL(fern_spawn(free_now, self.all, NULL, &first), 0);
+    CHECK_EQUAL(fern_yield(), 0);
+    CHECK_EQUAL(fern_lua_generations_free(self.all, fern_now() + 5), -EBUSY);
+    CHECK_EQUAL(fern_thread_join(first, FERN_NEVER), 0);
+    CHECK_EQUAL(fern_thread_result(first), 0);
+    fern_thread_unref(first);
+    CHECK_EQUAL(fern_hub_close(self.hub, fern_now() + 5), 0);
+}
+
+/* Nobody is left to free what the generation has: in a child. */
+static int keep_until_killed(void *arg)
+{
+    fern_lua_generation *generation = fern_lua_generation_ref(arg);
+    while (fern_sleep(FERN_NEVER) == 0) {}
+    for (int i = 0; i < 3; i++)
+        fern_sleep(fern_now() + 0.01);          /* until after the end of the others */
+    fern_lua_generation_unref(generation);
+    return 0;
+}
+
+static void close_hub_at_once(void *arg)
+{
+    struct reload self;
+    (void)arg;
+    reload_open(&self, serving);
+    CHECK_EQUAL(reload(&self), 0);
+    CHECK_EQUAL(fern_spawn(keep_until_killed, fern_lua_generations_current(self.all), NULL, NULL), 0);
+    CHECK_EQUAL(fern_yield(), 0);
+    CHECK_EQUAL(reload(&self), 0);
+    CHECK_EQUAL(fern_hub_close(self.hub, fern_now() + 5), 0);
+    CHECK_EQUAL(fern_lua_generations_free(self.all, 0), -EPERM);
+}
+
+TEST(a_hub_that_closes_right_after_a_reload_leaves_nothing_to_wake)
+{
+    struct test_child child;
+    test_in_child(close_hub_at_once, NULL, &child);
+    CHECK_EQUAL(child.status, 0);
+    CHECK_STRING(child.text, "");
+}
+
 /* ---- memory ---- */
 
 static bool load_failing(failing_mode mode, long n)
