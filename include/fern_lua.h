@@ -87,7 +87,8 @@ FERN_API int fern_lua_wait(lua_State *L, int index, double deadline);
 
 /* Parks. Both, as lua_pcall: the thread ends before `deadline`, or is killed, as
    it is when the caller is. Pushes `results` results, or all for LUA_MULTRET, and
-   returns 0; or an error as those above. */
+   returns 0; or an error as those above. -EINVAL, with nothing left on the stack, if a
+   script has got hold of `L` and closed it: coroutine.close. */
 FERN_API int fern_lua_call(lua_State *L, int args, int results, double deadline);
 
 /* The green thread of the object at `index`, of fern_lua_spawn or fern.spawn:

@@ -236,19 +236,41 @@ static int wait_for(lua_State *L, lfern *fern, lthread *box, lfuture *future, do
     return rc;
 }
 
+struct waiting {
+    lfern *fern;
+    lthread *box;
+    lfuture *future;
+    double deadline;
+    int rc;
+};
+
+/* Lua, under pcall: the thread or future, our own. In a call its state is none that
+   coroutine.close would empty. */
+static int wait_inside(lua_State *L)
+{
+    struct waiting *self = lua_touserdata(L, 2);
+    self->rc = wait_for(L, self->fern, self->box, self->future, self->deadline);
+    return 0;
+}
+
 int fern_lua_wait(lua_State *L, int index, double deadline)
 {
-    lfern *fern;
+    struct waiting self = { .deadline = deadline };
     index = lua_absindex(L, index);
-    int rc = lembed_enter(L, 4, &fern);
+    int rc = lembed_enter(L, 4, &self.fern);
     if (rc < 0)
         return rc;
-    lthread *box = lfern_marked(L, index, sizeof *box, &lthread_host);
-    lfuture *future = box ? NULL : lfuture_test(L, index);
-    if (!box && !future)
+    self.box = lfern_marked(L, index, sizeof *self.box, &lthread_host);
+    self.future = self.box ? NULL : lfuture_test(L, index);
+    if (!self.box && !self.future)
         return -EINVAL;
-    rc = wait_for(L, fern, box, future, deadline);
-    return rc < 0 ? rc : take_outcome(L, box, index);
+    lua_pushcfunction(L, wait_inside);
+    lua_pushvalue(L, index);
+    lua_pushlightuserdata(L, &self);
+    rc = lembed_outcome(L, lua_pcall(L, 2, 0, 0));
+    if (rc == 0)
+        rc = self.rc;
+    return rc < 0 ? rc : take_outcome(L, self.box, index);
 }
 
 /* Nobody will ask for the outcome of the thread. */
@@ -270,6 +292,8 @@ int fern_lua_call(lua_State *L, int args, int results, double deadline)
     if (rc < 0)
         return rc;
     rc = wait_for(L, spawning.fern, spawning.box, NULL, deadline);
+    if (lua_touserdata(L, index) != spawning.box)
+        return -EINVAL;         /* coroutine.close has emptied our stack */
     if (rc < 0)
         give_up(spawning.box);
     else

@@ -294,6 +294,56 @@ TEST(a_state_is_opened_again_on_the_next_hub)
     close_both();
 }
 
+/* ---- scripts that get hold of a state ---- */
+
+static int call_with_three_below(lua_State *L)
+{
+    CHECK_EQUAL(luaL_dostring(L, "held = coroutine.running()"), LUA_OK);
+    for (int i = 0; i < 3; i++)
+        lua_pushinteger(L, i);
+    lua_getglobal(L, "doze");
+    return fern_lua_call(L, 0, 1, FERN_NEVER);
+}
+
+static int wait_with_three_below(lua_State *L)
+{
+    CHECK_EQUAL(luaL_dostring(L, "held = coroutine.running()"), LUA_OK);
+    for (int i = 0; i < 3; i++)
+        lua_pushinteger(L, i);
+    lua_getglobal(L, "doze");
+    CHECK_EQUAL(fern_lua_submit(L, 0, 0), 0);
+    return fern_lua_wait(L, -1, FERN_NEVER);
+}
+
+static const char closing_held[] =
+    "said = nil fern.spawn(function() fern.sleep(0.005) said = { pcall(coroutine.close, held) }"
+    " collectgarbage() end)";
+
+TEST(who_calls_is_told_that_its_state_was_emptied)
+{
+    open_both();
+    lua_State *L = fern_lua_state(state);
+    run(closing_held);
+    CHECK_EQUAL(call_with_three_below(L), -EINVAL);
+    CHECK_EQUAL(lua_gettop(L), 0);
+    CHECK(lua_isnone(L, 1));
+    run("assert(said[1])");
+    lua_getglobal(L, "doze");
+    CHECK_EQUAL(fern_lua_call(L, 0, 0, FERN_NEVER), 0);
+    close_both();
+}
+
+TEST(who_waits_cannot_be_emptied)
+{
+    open_both();
+    lua_State *L = fern_lua_state(state);
+    run(closing_held);
+    CHECK_EQUAL(wait_with_three_below(L), 0);
+    CHECK_EQUAL(lua_gettop(L), 4);
+    run("assert(not said[1])");
+    close_both();
+}
+
 /* ---- counts ---- */
 
 TEST(fewer_values_than_a_call_says_are_no_call)
