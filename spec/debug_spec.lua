@@ -135,15 +135,17 @@ describe("fern.debug", function()
 
     it("counts CPU time and switches while it is asked to", function()
       debug.thread_accounting(true)
+      local rests = false
       local busy = fern.spawn(function()
         local stop = os.clock() + 0.02
         while os.clock() < stop do end
         for _ = 1, 99 do fern.sleep(0) end
+        rests = true
         fern.sleep(3600)
       end)
       busy:name("busy")
       local lazy = sleeper("lazy")
-      fern.sleep(0.01)
+      while not rests do fern.sleep(0) end
       local all = debug.threads()
       assert.is_true(find(all, "name", "busy").cpu_time > 0.01)
       assert.are.equal(100, find(all, "name", "busy").switches)
