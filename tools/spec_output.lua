@@ -1,7 +1,8 @@
 -- SPDX-License-Identifier: MIT
 -- busted's plain output, which also keeps a note in the file that
--- FERN_SPEC_NOTE names: how many passed, failed and were skipped so far, and
--- which test is running. A run that crashes or hangs leaves it behind.
+-- FERN_SPEC_NOTE names: how many passed, failed and were skipped so far, which
+-- test is running, and what failed. A run that crashes or hangs leaves it behind;
+-- at the end of one that does not, none is running.
 local busted = require "busted"
 
 local path = os.getenv("FERN_SPEC_NOTE")
@@ -15,8 +16,16 @@ return function(options)
       local note = assert(io.open(path, "w"))
       note:write(("%d %d %d\n%s\n"):format(handler.successesCount,
          handler.failuresCount + handler.errorsCount, handler.pendingsCount, current))
+      for _, list in ipairs { handler.failures, handler.errors } do
+         for _, failed in ipairs(list) do note:write("FAIL ", failed.name, ": ", tostring(failed.message), "\n") end
+      end
       note:close()
       return nil, true
+   end
+
+   local function finish()
+      current = ""
+      return write_note()
    end
 
    local function begin(element)
@@ -31,7 +40,7 @@ return function(options)
          busted.subscribe({"test", "start"}, begin)
          busted.subscribe({"test", "end"}, write_note)
          busted.subscribe({"error"}, write_note)
-         busted.subscribe({"suite", "end"}, write_note)
+         busted.subscribe({"suite", "end"}, finish)
       end
    end
 
