@@ -168,7 +168,7 @@ endif
 # -- Commands
 all: modules libs docs  ## build all that install installs (the default)
 
-modules: $(MODULES) $(BUILD)/lua/fern left-out  ## what Lua requires alone
+modules: $(MODULES) $(BUILD)/lua/fern $(if $(filter install-modules,$(MAKECMDGOALS)),,left-out)  ## what Lua requires alone
 
 libs: $(LIB_FILES)  ## the C libraries alone
 
@@ -267,6 +267,9 @@ tidy: $(patsubst %.c,$(O)/%.tidy,$(CORE_C) $(LUA_C) $(HTTP_C) $(TLS_C) $(EMBEDDI
 $(O)/%.tidy: $(O)/%.o .clang-tidy tools/lint_code tools/lint_raises.h
 	@$(lint_env) tools/lint_code $*.c && touch $@
 
+# What is installed names its folder
+$(if $(filter /%,$(firstword $(PREFIX))),,$(if $(filter install% uninstall,$(MAKECMDGOALS)),$(error PREFIX must begin with /, not be '$(PREFIX)')))
+
 # Where nothing can be built yet it sets up, as demo and test do; a packager has all there is
 # to be.
 READY := $(or $(and $(ARCH),$(LUA_FOUND),$(LIBEV_FOUND)),$(DESTDIR),$(SET_UP))
@@ -274,7 +277,7 @@ install: $(if $(READY),install-modules install-command install-libs install-docs
 	$(if $(READY),,$(setup) build)
 	$(if $(READY),,$(again) SET_UP=yes install)
 
-install-modules: $(MODULES) $(BUILD)/lua/fern  ## what Lua requires alone, into PREFIX
+install-modules: modules  ## what Lua requires alone, into PREFIX
 	@for f in $(LUA_SRC:lua/%=%); do install -D -m 644 lua/$$f '$(DESTDIR)$(LUADIR)'/$$f || exit 1; done
 	@for f in $(MODULES:$(BUILD)/lib/%=%); do install -D -m 755 $(BUILD)/lib/$$f '$(DESTDIR)$(LIBDIR)'/$$f || exit 1; done
 

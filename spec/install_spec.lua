@@ -123,6 +123,13 @@ describe("install", function()
     end)
   end)
 
+  it("takes no folder that depends on where it is called", function()
+    for _, goal in ipairs { "install", "uninstall" } do
+      local output = output_of(("{ make -s %s PREFIX=there || :; }"):format(goal))
+      assert.is_truthy(output:find("PREFIX must begin with /, not be 'there'", 1, true), output)
+    end
+  end)
+
   it("leaves alone what others have put beside it", function()
     in_folder(function(folder)
       make("install", folder, "PREFIX=/")
