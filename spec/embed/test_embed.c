@@ -260,7 +260,7 @@ TEST(a_call_that_takes_too_long_is_killed)
     eval(L, "return function()"
             " local _ <close> = setmetatable({}, { __close = function() closed = true end })"
             " require 'fern'.sleep(1000) end");
-    CHECK_EQUAL(fern_lua_call(L, 0, 0, fern_now() + 0.01), -ETIMEDOUT);
+    CHECK_EQUAL(fern_lua_call(L, 0, 0, fern_now() + 0.2), -ETIMEDOUT);
     CHECK_EQUAL(lua_gettop(L), 0);
     CHECK_EQUAL(fern_hub_waitall(fern_hub_current(), soon()), 0);
     lua_getglobal(L, "closed");
