@@ -57,6 +57,13 @@ describe("a spec", function()
     contains(output, "of a thread")
   end)
 
+  it("does not end the process, and the others with it", function()
+    local output, code = run("it('ends', function() os.exit(true) end) it('goes on', function() end)")
+    assert.are_not.equal(0, code)
+    contains(output, "os.exit in a spec would end all the others, too")
+    contains(output, "ok 2 - goes on")
+  end)
+
   it("that leaves nothing behind is fine: before_each and after_each are part of it", function()
     check_fine [[
       local thread

@@ -12,6 +12,7 @@ local leftovers = {}
 local PATIENCE <const> = 1              -- seconds for what is about to end
 local MOST <const> = 10                 -- threads that are shown
 
+local busy = false      -- a spec runs
 local running                           -- the spec
 local before                            -- what there was
 local reported = {}                     -- errors told since it began
@@ -174,7 +175,23 @@ end
 
 -- ---- around each spec
 
+local function process_id()
+  local file <close> = io.open("/proc/self/stat")
+  return file and file:read("n")
+end
+
+-- A spec that ended the process would end the others, too, and all would look well. In a
+-- child that it has forked it may.
+local function guard_exit()
+  local exit, ours = os.exit, process_id()
+  os.exit = function(...)     -- luacheck: ignore
+    if busy and process_id() == ours then error("os.exit in a spec would end all the others, too", 2) end
+    return exit(...)
+  end
+end
+
 local function begin_spec()
+  busy = true
   running, reported = nil, {}
   core.on_error(hear)
   before = look()
@@ -182,6 +199,7 @@ local function begin_spec()
 end
 
 local function finish_spec()
+  busy = false
   local faults = { limit.finish() and ("takes more than %g s"):format(limit.seconds) or nil }
   core.on_error(hear)
   hear_the_rest()
@@ -196,6 +214,7 @@ end
 -- first that was registered is the first to run: ours comes when the suite begins.
 function leftovers.begin()
   local busted = require "busted"
+  guard_exit()
   busted.subscribe({ "test", "start" }, function(element)
     running = element
     return nil, true
