@@ -174,11 +174,11 @@ static void plain(char *line)
 void lconfig_fault(lconfig *self, const char *format, ...)
 {
     char what[512], whole[900], number[16] = "";
-    int line = find_line(self);
     if (self->told == LCONFIG_TOLD) {
-        self->untold++;
+        self->untold++;         /* looking for its line takes time */
         return;
     }
+    int line = find_line(self);
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(what, sizeof what, format, arguments);
