@@ -6,6 +6,9 @@
 
 #include <errno.h>
 
+enum { FEW = LUA_MINSTACK / 2 };        /* values for which any function has room */
+enum { ROOM = 4 };              /* places that our functions ask for when they are entered */
+
 static bool is_callable(lua_State *L, int index)
 {
     if (lua_isfunction(L, index))
@@ -20,7 +23,7 @@ static bool is_callable(lua_State *L, int index)
    there is of them. */
 static int enter_call(lua_State *L, int args, lfern **out)
 {
-    int rc = lembed_enter(L, 4, out), top = lua_gettop(L);
+    int rc = lembed_enter(L, ROOM, out), top = lua_gettop(L);
     bool whole = args >= 0 && args < top;
     if (rc == 0 && (!whole || !is_callable(L, -args - 1)))
         rc = -EINVAL;
@@ -47,7 +50,7 @@ static int spawn(lua_State *L)
     if (spawning->given)
         options = *spawning->given;
     lthread *box = spawning->box = lthread_new(L, spawning->fern);
-    if (!lua_checkstack(box->L, count + LUA_MINSTACK) || !lua_checkstack(L, count)) {
+    if (count > FEW && (!lua_checkstack(box->L, count + LUA_MINSTACK) || !lua_checkstack(L, count))) {
         lthread_discard(box);
         luaL_error(L, "not enough memory");
     }
@@ -172,8 +175,8 @@ static int push_outcome(lua_State *L)
 static int push_quickly(lua_State *L, lthread *box)
 {
     int count = box->values;
-    if (count > LUA_MINSTACK / 2 || lthread_status(box) != FERN_DONE || !lthread_intact(box) ||
-        !lua_checkstack(L, count))
+    if (count > FEW || lthread_status(box) != FERN_DONE || !lthread_intact(box) ||
+        (count > ROOM && !lua_checkstack(L, count)))
         return -1;
     for (int i = 1; i <= count; i++)
         lua_pushvalue(box->L, LTHREAD_BASE + i);
@@ -257,7 +260,7 @@ int fern_lua_wait(lua_State *L, int index, double deadline)
 {
     struct waiting self = { .deadline = deadline };
     index = lua_absindex(L, index);
-    int rc = lembed_enter(L, 4, &self.fern);
+    int rc = lembed_enter(L, ROOM, &self.fern);
     if (rc < 0)
         return rc;
     self.box = lfern_marked(L, index, sizeof *self.box, &lthread_host);
