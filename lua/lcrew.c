@@ -194,6 +194,11 @@ fern_crew *lcrew_open(lua_State *L, lfern *fern)
     return fern->crew->crew;
 }
 
+bool lcrew_is_open(const lfern *fern)
+{
+    return fern->crew && fern->crew->crew;
+}
+
 lua_State *lcrew_scratch(lfern *fern)
 {
     return fern->crew->scratch;

@@ -11,6 +11,7 @@
 /* Take a worker, made with the hooks of L. Returns what fern_crew_take does.
    The crew is made on first use (lcrew_open), which may raise. */
 LFERN_PRIVATE fern_crew *lcrew_open(lua_State *L, lfern *fern);
+LFERN_PRIVATE bool lcrew_is_open(const lfern *fern);
 LFERN_PRIVATE int lcrew_take(lua_State *L, lfern *fern, fern_worker **out);
 
 /* The same from an executor. */

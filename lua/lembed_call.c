@@ -37,7 +37,6 @@ static int enter_call(lua_State *L, int args, lfern **out)
 struct spawning {
     lfern *fern;
     const fern_spawn_options *given;
-    lthread *box;
     int rc;
 };
 
@@ -49,7 +48,7 @@ static int spawn(lua_State *L)
     fern_spawn_options options = { 0 };
     if (spawning->given)
         options = *spawning->given;
-    lthread *box = spawning->box = lthread_new(L, spawning->fern);
+    lthread *box = lthread_new(L, spawning->fern);
     if (count > FEW && (!lua_checkstack(box->L, count + LUA_MINSTACK) || !lua_checkstack(L, count))) {
         lthread_discard(box);
         luaL_error(L, "not enough memory");
@@ -203,9 +202,31 @@ static int take_outcome(lua_State *L, lthread *box, int index)
     }
 }
 
-/* Parks until the thread or the future is done. Of a wait at the base of its state Lua
-   does not know, but whoever closes that has to. */
-static int wait_noted(lua_State *L, lfern *fern, lthread *box, lfuture *future, double deadline)
+/* What is waited for: the one of these that is not NULL. */
+struct awaited {
+    lthread *box;
+    lfuture *future;
+    fern_event *event;
+};
+
+static bool is_done(const struct awaited *what)
+{
+    if (what->box && what->box->thread && lthread_ended(what->box))
+        fern_thread_observe(what->box->thread);
+    return what->box ? lthread_ended(what->box) :
+           what->future ? fern_future_done(&what->future->core) : what->event->sent;
+}
+
+static int await(const struct awaited *what, double deadline)
+{
+    return what->box ? fern_thread_join(what->box->thread, deadline) :
+           what->future ? fern_future_wait(&what->future->core, deadline) :
+           fern_event_wait(what->event, deadline, NULL);
+}
+
+/* Parks. Of a wait at the base of its state Lua does not know, but whoever closes that
+   has to. */
+static int await_noted(lua_State *L, lfern *fern, const struct awaited *what, double deadline)
 {
     struct lguest *guest = L == fern->L ? NULL : fern_local_get(fern);
     fern_thread *before = fern->waits;
@@ -214,7 +235,7 @@ static int wait_noted(lua_State *L, lfern *fern, lthread *box, lfuture *future, 
         guest->waits = true;
     else if (L == fern->L)
         fern->waits = fern_current();
-    int rc = box ? fern_thread_join(box->thread, deadline) : fern_future_wait(&future->core, deadline);
+    int rc = await(what, deadline);
     if (guest)
         guest->waits = waited;
     else if (L == fern->L)
@@ -222,27 +243,23 @@ static int wait_noted(lua_State *L, lfern *fern, lthread *box, lfuture *future, 
     return rc;
 }
 
-/* The same for whichever is not NULL. */
-static int wait_for(lua_State *L, lfern *fern, lthread *box, lfuture *future, double deadline)
+/* Parks until it is done. */
+static int wait_for(lua_State *L, lfern *fern, const struct awaited *what, double deadline)
 {
-    if (box ? lthread_ended(box) : fern_future_done(&future->core)) {
-        if (box && box->thread)
-            fern_thread_observe(box->thread);
+    if (is_done(what))
         return 0;
-    }
-    if (!lfern_may_park(L) || (box && box->thread == fern_current()))
+    if (!lfern_may_park(L) || (what->box && what->box->thread == fern_current()))
         return -EDEADLK;
     fern_park_at(L);
     lend_before_wait();
-    int rc = wait_noted(L, fern, box, future, deadline);
+    int rc = await_noted(L, fern, what, deadline);
     lfern_left(L, fern);
     return rc;
 }
 
 struct waiting {
     lfern *fern;
-    lthread *box;
-    lfuture *future;
+    struct awaited what;
     double deadline;
     int rc;
 };
@@ -252,7 +269,7 @@ struct waiting {
 static int wait_inside(lua_State *L)
 {
     struct waiting *self = lua_touserdata(L, 2);
-    self->rc = wait_for(L, self->fern, self->box, self->future, self->deadline);
+    self->rc = wait_for(L, self->fern, &self->what, self->deadline);
     return 0;
 }
 
@@ -263,9 +280,9 @@ int fern_lua_wait(lua_State *L, int index, double deadline)
     int rc = lembed_enter(L, ROOM, &self.fern);
     if (rc < 0)
         return rc;
-    self.box = lfern_marked(L, index, sizeof *self.box, &lthread_host);
-    self.future = self.box ? NULL : lfuture_test(L, index);
-    if (!self.box && !self.future)
+    self.what.box = lfern_marked(L, index, sizeof *self.what.box, &lthread_host);
+    self.what.future = self.what.box ? NULL : lfuture_test(L, index);
+    if (!self.what.box && !self.what.future)
         return -EINVAL;
     lua_pushcfunction(L, wait_inside);
     lua_pushvalue(L, index);
@@ -273,43 +290,116 @@ int fern_lua_wait(lua_State *L, int index, double deadline)
     rc = lembed_outcome(L, lua_pcall(L, 2, 0, 0));
     if (rc == 0)
         rc = self.rc;
-    return rc < 0 ? rc : take_outcome(L, self.box, index);
+    return rc < 0 ? rc : take_outcome(L, self.what.box, index);
 }
 
-/* Nobody will ask for the outcome of the thread. */
-static void give_up(lthread *box)
+/* ---- both at once ---- */
+
+/* By a worker, for nobody is handed the thread: no new one is made for each call. */
+
+static void call_over(fern_worker *worker)
 {
-    if (!lthread_ended(box))
-        fern_thread_kill(box->thread);
+    fern_event *over = fern_worker_item(worker);
+    if (over)
+        fern_event_send(over, NULL);
+    else                        /* nobody waits any more */
+        fern_worker_release(worker);
+}
+
+static int open_crew(lua_State *L)
+{
+    lcrew_open(L, lfern_of(L));
+    return 0;
+}
+
+/* A worker that has got the function and `args` arguments from the top of the stack,
+   which are popped in every case. */
+static int load_worker(lua_State *L, int args, lfern *fern, fern_worker **out)
+{
+    int rc = 0;
+    if (!lcrew_is_open(fern)) {
+        lua_pushcfunction(L, open_crew);
+        rc = lembed_outcome(L, lua_pcall(L, 0, 0, 0));
+        if (rc == FERN_ERAISED)
+            lua_pop(L, 1);
+    }
+    if (rc == 0)
+        rc = lcrew_take(L, fern, out);
+    lua_State *box = rc == 0 ? lcrew_box(*out)->L : NULL;
+    if (box && args >= FEW && !lua_checkstack(box, args + 1 + LUA_MINSTACK)) {
+        fern_worker_release(*out);
+        rc = -ENOMEM;
+    }
+    if (rc == 0)
+        lua_xmove(L, box, args + 1);
+    else
+        lua_pop(L, args + 1);
+    return rc;
+}
+
+/* Lua, under pcall: the worker whose call has failed, which is released. Raises its error. */
+static int raise_error(lua_State *L)
+{
+    return lcrew_results(L, lua_touserdata(L, 1));
+}
+
+/* As of take_outcome; the worker is released. */
+static int take_results(lua_State *L, fern_worker *worker)
+{
+    lthread *box = lcrew_box(worker);
+    if (fern_worker_result(worker) >= 0 && !lua_checkstack(L, box->values + 1)) {
+        fern_worker_release(worker);
+        return -ENOMEM;
+    }
+    if (fern_worker_result(worker) >= 0 && lthread_intact(box))
+        return lcrew_results(L, worker);
+    lua_pushcfunction(L, raise_error);
+    lua_pushlightuserdata(L, worker);
+    if (lua_pcall(L, 1, 0, 0) != LUA_ERRMEM)
+        return FERN_ERAISED;
+    lua_pop(L, 1);
+    return -ENOMEM;
+}
+
+/* Nobody will ask for the results. */
+static void give_up(fern_worker *worker, const fern_event *over)
+{
+    fern_worker_set_item(worker, NULL);
+    if (over->sent)
+        fern_worker_release(worker);
+    else
+        fern_thread_kill(fern_worker_thread(worker));
 }
 
 int fern_lua_call(lua_State *L, int args, int results, double deadline)
 {
-    struct spawning spawning = { 0 };
-    int rc = start(L, args, &spawning), index = lua_gettop(L);
-    if (rc == 0 && results > 0 && !lua_checkstack(L, results)) {
-        give_up(spawning.box);
-        lua_pop(L, 1);
-        rc = -ENOMEM;
-    }
+    static const fern_job job = { .run = lcrew_run, .done = call_over };
+    lfern *fern;
+    fern_worker *worker;
+    fern_event over;
+    int rc = enter_call(L, args, &fern);
+    if (rc == 0)
+        rc = load_worker(L, args, fern, &worker);
     if (rc < 0)
         return rc;
-    rc = wait_for(L, spawning.fern, spawning.box, NULL, deadline);
-    if (lua_touserdata(L, index) != spawning.box)
-        return -EINVAL;         /* coroutine.close has emptied our stack */
-    if (rc < 0)
-        give_up(spawning.box);
-    else
-        rc = take_outcome(L, spawning.box, index);
-    if (rc < 0 && rc != FERN_ERAISED) {
-        lua_settop(L, index - 1);
+    int top = lua_gettop(L);
+    fern_event_init(&over);
+    fern_worker_set_item(worker, &over);
+    fern_worker_give(worker, &job);
+    rc = wait_for(L, fern, &(struct awaited){ .event = &over }, deadline);
+    if (rc == 0 && lua_gettop(L) != top)
+        rc = -EINVAL;           /* coroutine.close has emptied our stack */
+    if (rc < 0) {
+        give_up(worker, &over);
         return rc;
     }
-    if (rc == 1 || rc < 0)
-        lua_replace(L, index);  /* the thread */
-    else
-        lua_remove(L, index);
-    if (rc >= 0 && results >= 0 && results != rc)
-        lua_settop(L, index - 1 + results);
-    return rc < 0 ? rc : 0;
+    rc = take_results(L, worker);
+    if (rc < 0 || results < 0 || results == rc)
+        return rc < 0 ? rc : 0;
+    if (results > rc && !lua_checkstack(L, results - rc)) {
+        lua_settop(L, top);
+        return -ENOMEM;
+    }
+    lua_settop(L, top + results);
+    return 0;
 }

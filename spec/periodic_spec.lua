@@ -301,11 +301,13 @@ describe("the end of periodic work", function()
   it("comes with the script's, without a word", function()
     local output, code = run [[
       local fern = require "fern"
+      local begun = fern.event()
       fern.every(0.001, function()
         local _ <close> = setmetatable({}, { __close = function() print "unwound" end })
+        begun:send()
         fern.sleep(10)
       end)
-      fern.sleep(0.01)
+      begun:wait()
       print "end"
     ]]
     assert.equal("end\nunwound\n", output)
