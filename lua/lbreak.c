@@ -20,6 +20,8 @@ static char where[4096];        /* of the thread that was running */
 static struct sigaction interpreters;   /* what ours stands for */
 static bool prompting;          /* main goes on, so who ran must end: see lbreak_rearm */
 
+#define INTERRUPTED "interrupted!"
+
 static const double MOMENT = 1e-3;      /* enough for a turn of the hub */
 
 /* A thread other than the main one: let that be told, and wait for what it
@@ -49,12 +51,12 @@ static void stop_running(lua_State *L, lua_Debug *ar)
     if (self != fern_hub_main(hub)) {
         stop_thread(L, self);
         if (prompting)
-            luaL_error(L, "interrupted!");
+            luaL_error(L, INTERRUPTED);
         return;
     }
     pending = 0;
     fern_hub_interrupt_main(hub, 0);
-    luaL_error(L, "interrupted!");              /* lua adds its traceback */
+    luaL_error(L, INTERRUPTED);         /* lua adds its traceback */
 }
 
 static void on_sigint(int signal_number)
@@ -75,12 +77,21 @@ _Noreturn void lbreak_raise(lua_State *L)
 {
     pending = 0;
     if (where[0]) {
-        lua_pushfstring(L, "interrupted! The thread that was running:\n%s", where);
+        lua_pushfstring(L, INTERRUPTED " The thread that was running:\n%s", where);
         where[0] = 0;
         lua_error(L);
     }
-    luaL_error(L, "interrupted!");
+    luaL_error(L, INTERRUPTED);
     __builtin_unreachable();
+}
+
+void lbreak_put_off(lua_State *L, const lfern *fern)
+{
+    const char *text = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "";
+    if (interrupted_hub != fern->hub || !strstr(text, INTERRUPTED))
+        return;
+    pending = 1;
+    fern_hub_interrupt_main(fern->hub, -EINTR);
 }
 
 /* ---- SIGPIPE: a write fails with EPIPE, and that is enough. Not ignored,

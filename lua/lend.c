@@ -426,8 +426,10 @@ void lend_after_wait(lua_State *L, lfern *fern)
         return;
     lua_pushcfunction(L, renew);
     lua_pushlightuserdata(L, fern);
-    if (lua_pcall(L, 1, 0, 0) != LUA_OK)
-        lua_pop(L, 1);
+    if (lua_pcall(L, 1, 0, 0) == LUA_OK)
+        return;
+    lbreak_put_off(L, fern);
+    lua_pop(L, 1);
 }
 
 /* ---- os.exit ---- */

@@ -289,6 +289,11 @@ LFERN_PRIVATE void lerror_open(lua_State *L);
 LFERN_PRIVATE void lend_open(lua_State *L);
 LFERN_PRIVATE void lbreak_open(lua_State *L, lfern *fern);
 LFERN_PRIVATE void lbreak_renew(lfern *fern);
+
+/* The error on the top, which is to be dropped, may be a Ctrl-C, which came in the middle
+   of what failed: the next call that parks raises it. */
+LFERN_PRIVATE void lbreak_put_off(lua_State *L, const lfern *fern);
+
 LFERN_PRIVATE void lbreak_close(lfern *fern);
 
 /* From now on SIGPIPE ends the process if nobody reads stdout any more. */
