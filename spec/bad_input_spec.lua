@@ -492,7 +492,7 @@ describe("a descriptor", function()
     poller:kill()
     poller:join()
     assert.are.same({ nil, "bad file descriptor", "EBADF" }, { waiter:wait() })
-    assert.is_true(other:done())
+    assert.is_true((other:join(10)))
     unix.close(writer)
   end)
 

@@ -450,7 +450,7 @@ TEST(an_upload_ends_with_its_request)
     CHECK_EQUAL(fern_http_upload_new(-1, &upload), 0);
     CHECK_EQUAL(fern_spawn(feed_for_ever, upload, &quiet, &feeder), 0);
     fern_http_options options = { .url = site.url, .proxy = "", .upload = upload };
-    CHECK_EQUAL(fern_http_request(&options, fern_now() + 0.02, &response), -ETIMEDOUT);
+    CHECK_EQUAL(fern_http_request(&options, fern_now() + 0.3, &response), -ETIMEDOUT);
     CHECK_EQUAL(join(feeder), -ECANCELED);
     CHECK_EQUAL(fern_http_upload_begin(upload), -EPIPE);
     CHECK_EQUAL(fern_http_upload_write(upload, "x", 1, FERN_NEVER), -EPIPE);
