@@ -185,7 +185,7 @@ describe("a process", function()
 
   it("gives a closed one's callers an error, and those who wait", function()
     local p = sh "exec sleep 60"
-    local waiter = fern.spawn(p.wait, p, 0.05)
+    local waiter = fern.spawn(p.wait, p, 30)
     fern.sleep(0)
     p:kill()
     p:close()
@@ -198,7 +198,8 @@ describe("a process", function()
   end)
 
   it("that somebody else has reaped is told as lost", function()
-    local p <close> = sh "exit 5"
+    local p <close> = sh("read x; exit 5", { stdin = "pipe" })
+    p.stdin:close()                     -- not before: a spawn may reap it
     unix.wait(p.pid)
     assert.are.same({ nil, "no such child process", "ECHILD" }, { p:wait() })
     assert.are.equal("lost", p:status())
@@ -279,10 +280,18 @@ describe("communicate", function()
   end)
 
   it("heeds its timeout, gives what came, and can be taken up again", function()
-    local p <close> = sh("echo first; read x; read y; echo $x; sleep 0.05; cat", { stdin = "pipe", stdout = "pipe" })
+    local r, w = unix.pipe()
+    local p <close> = sh("echo first; read x; read y; echo $x; read z <&3; cat",
+      { stdin = "pipe", stdout = "pipe", fds = { [3] = r } })
     local result, message, code, part = p:communicate("a\nb\n" .. long, 0.02)
+    local limit = fern.now() + 30
+    while #part.stdout < #"first\na\n" and fern.now() < limit do
+      result, message, code, part = p:communicate(nil, 0.02)
+    end
     assert.are.same({ nil, "timeout", "ETIMEDOUT", "first\na\n" }, { result, message, code, part.stdout })
+    unix.close(w)
     assert.are.equal("first\na\n" .. long, p:communicate().stdout)
+    unix.close(r)
   end)
 
   it("is for one thread at a time, which nobody talks into", function()

@@ -120,7 +120,9 @@ TEST(one_that_somebody_else_has_reaped_is_told_as_lost)
 {
     int code = 0, status;
     open_hub();
-    fern_process *process = spawn("sleep 0.05; exit 5");
+    fern_process_options options = { .stdio = { { FERN_STDIO_PIPE, 0 } } };
+    fern_process *process = spawn_with(&options, "read line; exit 5");
+    fern_stream_close(fern_process_take(process, 0));   /* not before: a spawn may reap it */
     CHECK_EQUAL(waitpid(fern_process_pid(process), &status, 0), fern_process_pid(process));
     CHECK_EQUAL(fern_process_wait(process, fern_now() + 20, &code), -ECHILD);
     fern_process_free(process);
