@@ -378,9 +378,10 @@ int fern_lua_call(lua_State *L, int args, int results, double deadline)
     fern_worker *worker;
     fern_event over;
     int rc = enter_call(L, args, &fern);
-    if (rc == 0)
-        rc = load_worker(L, args, fern, &worker);
     if (rc < 0)
+        return rc;
+    rc = load_worker(L, args, fern, &worker);
+    if (rc != 0)
         return rc;
     int top = lua_gettop(L);
     fern_event_init(&over);
