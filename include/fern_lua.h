@@ -85,8 +85,9 @@ FERN_API int fern_lua_submit(lua_State *L, int executor, int args);
    does not park, and may be called on the hub's own stack. */
 FERN_API int fern_lua_wait(lua_State *L, int index, double deadline);
 
-/* Parks. Both, as lua_pcall: the thread ends before `deadline`, or is killed, as
-   it is when the caller is. Pushes `results` results, or all for LUA_MULTRET, and
+/* Parks. Both, as lua_pcall: the call ends before `deadline`, or its thread is killed, as
+   it is when the caller is. That thread runs one call after another: coroutine.running()
+   tells no two of them apart, and nobody keeps it. Pushes `results` results, or all for LUA_MULTRET, and
    returns 0; or an error as those above. -EINVAL, with nothing left on the stack, if a
    script has got hold of `L` and closed it: coroutine.close. */
 FERN_API int fern_lua_call(lua_State *L, int args, int results, double deadline);

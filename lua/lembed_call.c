@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
-   lembed_call: Lua functions called from C: as green threads, by executors,
-   and their outcomes brought back. */
+   lembed_call: Lua functions called from C: as green threads, by executors and by
+   workers, and their outcomes brought back. */
 #include "lembed.h"
 #include "lexecutor.h"
 
@@ -206,7 +206,7 @@ static int take_outcome(lua_State *L, lthread *box, int index)
 struct awaited {
     lthread *box;
     lfuture *future;
-    fern_event *event;
+    fern_worker *worker;        /* of fern_lua_call: see call_over */
 };
 
 static bool is_done(const struct awaited *what)
@@ -214,14 +214,19 @@ static bool is_done(const struct awaited *what)
     if (what->box && what->box->thread && lthread_ended(what->box))
         fern_thread_observe(what->box->thread);
     return what->box ? lthread_ended(what->box) :
-           what->future ? fern_future_done(&what->future->core) : what->event->sent;
+           what->future ? fern_future_done(&what->future->core) : !fern_worker_item(what->worker);
 }
 
 static int await(const struct awaited *what, double deadline)
 {
-    return what->box ? fern_thread_join(what->box->thread, deadline) :
-           what->future ? fern_future_wait(&what->future->core, deadline) :
-           fern_event_wait(what->event, deadline, NULL);
+    if (what->box)
+        return fern_thread_join(what->box->thread, deadline);
+    if (what->future)
+        return fern_future_wait(&what->future->core, deadline);
+    int rc = 0;
+    while (rc == 0 && !is_done(what))
+        rc = fern_park("a call of Lua", deadline);
+    return rc;
 }
 
 /* Parks. Of a wait at the base of its state Lua does not know, but whoever closes that
@@ -297,13 +302,21 @@ int fern_lua_wait(lua_State *L, int index, double deadline)
 
 /* By a worker, for nobody is handed the thread: no new one is made for each call. */
 
+/* In the place of the caller, which has left or was abandoned. */
+static char nobody;
+
+/* The worker's item is the caller, referenced; NULL once the call is over. Nothing of it
+   stands on the caller's stack, which may be gone by then. */
 static void call_over(fern_worker *worker)
 {
-    fern_event *over = fern_worker_item(worker);
-    if (over)
-        fern_event_send(over, NULL);
-    else                        /* nobody waits any more */
+    fern_thread *caller = fern_worker_item(worker);
+    fern_worker_set_item(worker, NULL);
+    if ((void *)caller == &nobody || fern_thread_done(caller))
         fern_worker_release(worker);
+    else
+        fern_unpark(caller, 0);
+    if ((void *)caller != &nobody)
+        fern_thread_unref(caller);
 }
 
 static int open_crew(lua_State *L)
@@ -362,13 +375,16 @@ static int take_results(lua_State *L, fern_worker *worker)
 }
 
 /* Nobody will ask for the results. */
-static void give_up(fern_worker *worker, const fern_event *over)
+static void give_up(fern_worker *worker)
 {
-    fern_worker_set_item(worker, NULL);
-    if (over->sent)
+    fern_thread *self = fern_worker_item(worker);
+    if (!self) {
         fern_worker_release(worker);
-    else
-        fern_thread_kill(fern_worker_thread(worker));
+        return;
+    }
+    fern_worker_set_item(worker, &nobody);
+    fern_thread_unref(self);
+    fern_thread_kill(fern_worker_thread(worker));
 }
 
 int fern_lua_call(lua_State *L, int args, int results, double deadline)
@@ -376,22 +392,24 @@ int fern_lua_call(lua_State *L, int args, int results, double deadline)
     static const fern_job job = { .run = lcrew_run, .done = call_over };
     lfern *fern;
     fern_worker *worker;
-    fern_event over;
     int rc = enter_call(L, args, &fern);
     if (rc < 0)
         return rc;
+    if (!fern_current()) {      /* the host's stack cannot wait */
+        lua_pop(L, args + 1);
+        return -EDEADLK;
+    }
     rc = load_worker(L, args, fern, &worker);
     if (rc != 0)
         return rc;
     int top = lua_gettop(L);
-    fern_event_init(&over);
-    fern_worker_set_item(worker, &over);
+    fern_worker_set_item(worker, fern_thread_ref(fern_current()));
     fern_worker_give(worker, &job);
-    rc = wait_for(L, fern, &(struct awaited){ .event = &over }, deadline);
+    rc = wait_for(L, fern, &(struct awaited){ .worker = worker }, deadline);
     if (rc == 0 && lua_gettop(L) != top)
         rc = -EINVAL;           /* coroutine.close has emptied our stack */
     if (rc < 0) {
-        give_up(worker, &over);
+        give_up(worker);
         return rc;
     }
     rc = take_results(L, worker);
