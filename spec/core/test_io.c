@@ -1287,7 +1287,8 @@ TEST(timers_fire_by_time_and_then_by_start)
     static const double after[] = { 0.002, 0.001, 0.002, 0, 0.001 };
     for (int i = 0; i < 5; i++)
         CHECK_EQUAL(fern_timer_start(&timers[i].timer, soon + after[i]), 0);
-    CHECK_EQUAL(fern_sleep(soon + 0.003), 0);
+    while (strlen(fired) < 5 && CHECK(fern_now() < soon + 60))
+        settle();
     CHECK_STRING(fired, "dbeac");
     leave();
 }
