@@ -144,5 +144,13 @@ int fern_beacon_probe(const fern_beacon *beacon, int fd)
     int rc = control(beacon->set, CHANGE, fd);
     if (rc == 0 || rc == -ENOENT)
         return 0;
-    return rc == -EPERM ? -EPERM : -EBADF;
+    return rc == -EPERM || rc == -EINVAL ? rc : -EBADF;
+}
+
+bool fern_beacon_circular(int set, int fd)
+{
+    int rc = control(set, PUT, fd);
+    if (rc == 0)
+        control(set, TAKE, fd);
+    return rc == -EINVAL || rc == -ELOOP;
 }

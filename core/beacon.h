@@ -38,7 +38,10 @@ void fern_beacon_ring(const fern_beacon *beacon);
 void fern_beacon_quiet(const fern_beacon *beacon);
 
 /* Could an epoll set tell when `fd` is ready? 0; -EPERM for a file, which always
-   is; -EBADF when it is closed, or the beacon itself. */
+   is; -EBADF when it is closed; -EINVAL for the beacon's own set. */
 int fern_beacon_probe(const fern_beacon *beacon, int fd);
+
+/* Is `fd` that epoll set, or one in which it stands, so that it cannot stand in it? */
+bool fern_beacon_circular(int set, int fd);
 
 #endif

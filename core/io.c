@@ -130,11 +130,10 @@ void fern_io_displace(fern_hub *hub, int fd)
 
 /* ---- waiting ---- */
 
-/* The system watches neither direction: it was closed behind our back, or is one too
-   many. */
+/* Neither direction can be watched. */
 static void refused(fern_io *io)
 {
-    int rc = fcntl(io->fd, F_GETFD) < 0 ? -EBADF : -ENOMEM;
+    int rc = fern_loop_refusal(fern_hub_here->loop, io->fd);
     if (io->reading)
         fern_watcher_stop(io->reading);
     if (io->writing)

@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #if __has_include(<ev.h>)
@@ -191,15 +192,36 @@ static void set_always(fern_loop *loop, struct number *number, bool always)
     number->always = always;
 }
 
-/* What is closed cannot be watched. Of a stepped loop, what epoll refuses because it is
-   ready for ever is noted: libev keeps it in a list, and its set tells nobody. */
-static bool can_watch(fern_loop *loop, int fd, struct number *number)
+/* libev has no name for its set, but it can be watched, which is what an ev_embed does. */
+static int set_of(struct ev_loop *ev)
 {
-    if (!loop->stepped)
-        return fcntl(fd, F_GETFD) >= 0;
-    int rc = fern_beacon_probe(&loop->beacon, fd);
-    set_always(loop, number, rc == -EPERM);
-    return rc != -EBADF;
+    ev_embed embed;
+    ev_embed_init(&embed, NULL, ev);
+    ev_embed_start(ev, &embed);
+    int set = embed.io.fd;
+    ev_embed_stop(ev, &embed);
+    return set;
+}
+
+/* Does `fd` wait for the set that would wait for it, as it or by holding it? The
+   system refuses that, and libev aborts. */
+static bool is_circular(fern_loop *loop, int fd, const struct stat *stat)
+{
+    if ((stat->st_mode & S_IFMT) != 0 || ev_backend(loop->ev) != EVBACKEND_EPOLL)
+        return false;           /* files, sockets and the like hold no others */
+    return fern_beacon_circular(set_of(loop->ev), fd);
+}
+
+/* Returns 0, or why it cannot. Of a stepped loop, what epoll refuses because it is ready
+   for ever is noted: libev keeps it in a list, and its set tells nobody. */
+static int can_watch(fern_loop *loop, int fd)
+{
+    struct stat stat;
+    if (fstat(fd, &stat) < 0)
+        return -EBADF;
+    int rc = loop->stepped ? fern_beacon_probe(&loop->beacon, fd) : 0;
+    set_always(loop, &loop->numbers[fd], rc == -EPERM);
+    return rc == 0 && is_circular(loop, fd, &stat) ? -EINVAL : rc == -EPERM ? 0 : rc;
 }
 
 static void check_changed(fern_loop *loop)
@@ -211,7 +233,7 @@ static void check_changed(fern_loop *loop)
         number->changed = false;
         if (!number->first)
             set_always(loop, number, false);
-        else if (!can_watch(loop, fd, number))
+        else if (can_watch(loop, fd) < 0)
             while (number->first)
                 refuse(number->first);
     }
@@ -289,17 +311,6 @@ static void on_renewal(struct ev_loop *ev, ev_fork *renewal, int events)
     (void)ev, (void)events;
     fern_beacon_hide(&loop->beacon);
     loop->hidden = true;
-}
-
-/* libev has no name for its set, but it can be watched, which is what an ev_embed does. */
-static int set_of(struct ev_loop *ev)
-{
-    ev_embed embed;
-    ev_embed_init(&embed, NULL, ev);
-    ev_embed_start(ev, &embed);
-    int set = embed.io.fd;
-    ev_embed_stop(ev, &embed);
-    return set;
 }
 
 static int show_set(fern_loop *loop)
@@ -517,7 +528,7 @@ static void arm(fern_loop *loop, double now, double until)
 void fern_loop_poll(fern_loop *loop, double now, double until)
 {
     check_changed(loop);
-    if (until > now) {
+    if (until > now && ev_pending_count(loop->ev) == 0) {   /* who was refused is told before it waits */
         arm(loop, now, until);
         ev_run(loop->ev, EVRUN_ONCE);
     } else {
@@ -652,4 +663,10 @@ void fern_watcher_set(fern_watcher *watcher, int events)
 bool fern_watcher_started(const fern_watcher *watcher)
 {
     return ev_is_active(&watcher->io);
+}
+
+int fern_loop_refusal(fern_loop *loop, int fd)
+{
+    int rc = can_watch(loop, fd);
+    return rc < 0 ? rc : -ENOMEM;
 }

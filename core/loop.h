@@ -48,8 +48,8 @@ bool fern_loop_pending(const fern_loop *loop);
 int fern_loop_forked(fern_loop *loop);
 
 /* Call `ready(events, arg)` when `fd` is ready; events are FERN_READ and
-   FERN_WRITE, or 0 when the system refuses to watch it. A new watcher is
-   stopped, and one that was refused. Two watchers of one descriptor are
+   FERN_WRITE, or 0 when it cannot be watched. A new watcher is stopped, and one
+   that was refused. Two watchers of one descriptor are
    two directions of it. Returns NULL when out of memory. */
 fern_watcher *fern_watcher_new(fern_loop *loop, int fd, int events,
                                void (*ready)(int events, void *arg), void *arg);
@@ -58,5 +58,9 @@ void fern_watcher_start(fern_watcher *watcher);
 void fern_watcher_stop(fern_watcher *watcher);
 void fern_watcher_set(fern_watcher *watcher, int events);   /* stops it */
 bool fern_watcher_started(const fern_watcher *watcher);
+
+/* Why `fd` cannot be watched: -EBADF; -EINVAL, an epoll set in which the loop's own
+   stands, or that itself; -ENOMEM, the system has refused one more. */
+int fern_loop_refusal(fern_loop *loop, int fd);
 
 #endif

@@ -11,7 +11,6 @@
 #include "wait.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -64,8 +63,8 @@ static int open_buckets(fern_hub *hub)
 static void on_ready(int events, void *arg)
 {
     const struct entry *entry = arg;
-    bool refused = !events && fcntl(entry->fd, F_GETFD) >= 0;
-    fern_wake_first(&entry->poller->waiters, refused ? -ENOMEM : 0);
+    int rc = events ? 0 : fern_loop_refusal(fern_hub_here->loop, entry->fd);
+    fern_wake_first(&entry->poller->waiters, rc == -EBADF ? 0 : rc);
 }
 
 static void unwatch(struct entry *entry)

@@ -501,8 +501,8 @@ enum { FERN_READ = 1, FERN_WRITE = 2 };
 
 /* Parks. Wait until `fd`, which is somebody else's, is readable or writable
    (one of FERN_READ, FERN_WRITE). Returns 0, -EBUSY when another thread
-   waits for the same, -EBADF, or an error as above. Nothing of `fd` is
-   remembered afterwards. */
+   waits for the same, -EBADF, -EINVAL for an epoll set in which the hub's own
+   stands, or an error as above. Nothing of `fd` is remembered afterwards. */
 FERN_API int fern_fd_wait(int fd, int event, double deadline);
 
 /* `fd` is about to be closed by somebody else: wake its waiters with -EBADF. */

@@ -7,6 +7,7 @@
 #include "test.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -734,6 +735,32 @@ TEST(what_was_closed_before_the_system_was_asked_ends_its_waiter)
     close(theirs[1]);
     leave();
 }
+
+static int call_close(void *arg)
+{
+    const int *fd = arg;
+    return close(*fd);
+}
+
+/* Nothing else would end the loop's wait before long. */
+TEST(what_was_closed_before_the_system_was_asked_is_told_at_once)
+{
+    int ends[2];
+    enter();
+    settle();
+    make_pipe(ends);
+    struct call call = { .fd = ends[0], .event = FERN_READ };
+    fern_thread *closer;
+    double before = fern_now();
+    start(&call, call_wait);
+    CHECK_EQUAL(fern_spawn(call_close, &ends[0], NULL, &closer), 0);
+    CHECK_EQUAL(end(&call), -EBADF);
+    CHECK(fern_now() < before + 30);
+    CHECK_EQUAL(fern_thread_join(closer, FERN_NEVER), 0);
+    fern_thread_unref(closer);
+    close(ends[1]);
+    leave();
+}
 #endif
 
 static void on_watched(int fd, int events, void *arg)
@@ -1005,6 +1032,51 @@ TEST(what_the_system_refuses_to_watch_ends_its_waiters)
     CHECK_EQUAL(end(&mine), 1);
     fern_io_close(mine.io);
     close(ends[1]);
+    leave();
+}
+
+/* The loop's epoll set: there is no other yet. */
+static int set_of_loop(void)
+{
+    for (int fd = 0; fd < 64; fd++) {
+        char path[32], name[64];
+        snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+        ssize_t length = readlink(path, name, sizeof name - 1);
+        name[length < 0 ? 0 : length] = 0;
+        if (strcmp(name, "anon_inode:[eventpoll]") == 0)
+            return fd;
+    }
+    abort();
+}
+
+static void hold(int set, int fd)
+{
+    struct epoll_event event = { .events = EPOLLIN };
+    if (epoll_ctl(set, EPOLL_CTL_ADD, fd, &event) < 0)
+        abort();
+}
+
+/* libev ends the process by an assertion where the system says ELOOP or EINVAL. */
+TEST(an_epoll_set_that_would_wait_for_itself_is_refused)
+{
+    int ends[2];
+    enter();
+    settle();
+    int own_set = set_of_loop(), holder = epoll_create1(EPOLL_CLOEXEC), other = epoll_create1(EPOLL_CLOEXEC);
+    hold(holder, own_set);
+    CHECK_EQUAL(fern_fd_wait(own_set, FERN_READ, fern_now() + 60), -EINVAL);
+    CHECK_EQUAL(fern_fd_wait(holder, FERN_READ, fern_now() + 60), -EINVAL);
+    struct pollfd both[] = { { .fd = other, .events = POLLIN }, { .fd = holder, .events = POLLIN } };
+    CHECK_EQUAL(fern_poll(both, 2, fern_now() + 60), -EINVAL);
+    make_pipe(ends);
+    hold(other, ends[0]);       /* any other is fine */
+    CHECK_EQUAL(fern_fd_wait(other, FERN_READ, fern_now() + 0.001), -ETIMEDOUT);
+    put(ends[1], "x");
+    CHECK_EQUAL(fern_fd_wait(other, FERN_READ, fern_now() + 60), 0);
+    close(ends[0]);
+    close(ends[1]);
+    close(holder);
+    close(other);
     leave();
 }
 

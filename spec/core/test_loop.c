@@ -208,6 +208,34 @@ TEST(a_thread_that_waits_for_a_descriptor_keeps_the_host_running)
     close(ends[1]);
 }
 
+#ifndef FERN_STRESS             /* there every switch polls: the system is asked at once */
+static int wait_for_closed(void *arg)
+{
+    CHECK_EQUAL(fern_fd_wait(ends[0], FERN_READ, FERN_NEVER), -EBADF);
+    note(arg);
+    return 0;
+}
+
+static int close_it(void *arg)
+{
+    (void)arg;
+    return close(ends[0]);
+}
+
+/* libev would end the process, or wait for what never comes. */
+TEST(what_was_closed_before_the_system_was_asked_is_told_at_once)
+{
+    CHECK_EQUAL(pipe(ends), 0);
+    open_on_host();
+    spawn(wait_for_closed, "w");
+    spawn(close_it, NULL);
+    run_host();
+    CHECK_STRING(trace, "w");
+    close_on_host();
+    close(ends[1]);
+}
+#endif
+
 /* So long that a turn of the hub's ends. */
 static int work(void *arg)
 {
