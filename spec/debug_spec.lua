@@ -377,7 +377,7 @@ describe("fern.debug", function()
           os.execute("sleep 1; echo slept")
         end):wait()
         fern.spawn(function()
-          ("a"):rep(28):find(("a?"):rep(26) .. ("a"):rep(28))
+          ("a"):rep(27):find(("a?"):rep(25) .. ("a"):rep(27))
         end):wait()
         print "alive"]]
       has(output, "green thread #0 'main' has held")
