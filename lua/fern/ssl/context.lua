@@ -5,8 +5,8 @@
 
 local fern = require "fern"
 local misuse = require "fern.misuse"
+local tls = require "fern.tls"      -- first: without OpenSSL it says what is missing
 local openssl = require "fern.tls.openssl"
-local tls = require "fern.tls"
 
 local context = {}
 
