@@ -40,6 +40,9 @@ ARCH   := $(firstword $(subst -, ,$(call ask,$(CC) -dumpmachine)))
 $(if $(filter-out asm ucontext,$(CONTEXT)),$(error CONTEXT is asm or ucontext, not $(CONTEXT)))
 SWITCH := $(or $(CONTEXT),$(if $(wildcard core/context_$(ARCH).S),asm,ucontext))
 
+# Without it we hear of no other library but libev
+HAS_PKG_CONFIG := $(call ask,pkg-config --version)
+
 LUA_PC     := $(call first_pc,lua5.4 lua-5.4 lua54)
 LUA_INCDIR ?=
 LUA_CFLAGS := $(if $(LUA_INCDIR),-I$(LUA_INCDIR),$(if $(LUA_PC),$(call ask,pkg-config --cflags $(LUA_PC))))
@@ -163,16 +166,18 @@ ifneq ($(filter-out all tests benches tidy run%,$(MAKECMDGOALS)),)
 endif
 .DELETE_ON_ERROR:
 .PHONY: all modules libs docs balancer tests benches demo test test-core spec lint check asan tsan valgrind stress test-aarch64 soak bench \
-        fuzz tidy run run-core run-fuzz run-spec run-demo run-bench run-lint install install-modules install-command install-libs install-docs uninstall rock deb env clean help left-out FORCE
+        fuzz tidy run run-core run-fuzz run-spec run-demo run-bench run-lint install install-modules install-command install-libs install-docs uninstall rock deb env clean help has-lua left-out FORCE
 
 # -- Commands
 all: modules libs docs  ## build all that install installs (the default)
 
-modules: $(MODULES) $(BUILD)/lua/fern $(if $(filter install-modules,$(MAKECMDGOALS)),,left-out)  ## what Lua requires alone
+modules: has-lua $(MODULES) $(BUILD)/lua/fern $(if $(filter install-modules,$(MAKECMDGOALS)),,left-out)  ## what Lua requires alone
 
 libs: $(LIB_FILES)  ## the C libraries alone
 
 docs: $(if $(RUNS_LUA),$(BUILD)/docs/reference/index.md)  ## pages of reference, from the headers' comments
+
+balancer: $(BALANCER)  ## the load balancer of examples/balancer, in C
 
 demo:  ## set up, build, and fetch 100 pages from a site that the example serves itself
 	$(setup) demo
@@ -344,7 +349,8 @@ deb:  ## Debian packages, into build/deb
 	$(call copied,build/deb)
 	@cd build/deb && tar -c -J -f fern_$(VERSION).orig.tar.xz --exclude=$(FERN_V)/debian $(FERN_V)
 	@cd build/deb/$(FERN_V) && env -u MAKEFLAGS -u MAKELEVEL dpkg-buildpackage -us -uc >../log 2>&1 || { tail -n 30 ../log; exit 1; }
-	@cd build/deb && lintian --fail-on error *.changes && ls *.deb
+	@cd build/deb && lintian --fail-on error *.changes
+	@ls build/deb/*.deb
 
 env:  ## print what makes `lua5.4` find this build: eval "$(make -s env)"
 	@tools/env '$(BUILD)'
@@ -361,9 +367,16 @@ help:  ## this list
 tests: $(PROGRAMS) $(if $(EMBEDS),$(BUILD)/spec/unix.so) ;@:
 benches: $(BENCHES) ;@:
 
-balancer: $(BALANCER)  ## build the load balancer of examples/balancer, in C
+# Before anything is compiled, not when it is Lua's turn
+has-lua: $(O)/flags
+	$(need_lua)@:
+need_lua = $(if $(LUA_FOUND),,$(error fern needs the headers of Lua 5.4$(if $(HAS_PKG_CONFIG),, and pkg-config to find them) \
+    (Debian: $(if $(HAS_PKG_CONFIG),,pkg-config )liblua5.4-dev), or LUA_INCDIR=...))
 
 left-out:
+ifeq ($(HAS_PKG_CONFIG),)
+	@echo 'fern: no pkg-config here (Debian: pkg-config), which tells of all these:'
+endif
 ifneq ($(HTTP),yes)
 	@echo 'fern: fern.http is left out: no libcurl here (Debian: libcurl4-openssl-dev)'
 endif
@@ -396,7 +409,7 @@ $(O)/core/%.o: core/%.c $(O)/flags
 $(O)/core/%.o: core/%.S $(O)/flags
 	$(call compile,AS ,)
 $(O)/lua/%.o: lua/%.c $(O)/flags
-	$(if $(LUA_FOUND),,$(error fern needs the headers of Lua 5.4 (Debian: liblua5.4-dev), or LUA_INCDIR=...))
+	$(need_lua)
 	$(call compile,CC ,$(LTO) $(FLAGS_lua_$(FLAVOUR)) $(LUA_CFLAGS) $(EXTRA))
 $(O)/lua/lsources.o: EXTRA = $(WITH)
 $(O)/lua/sources.o: lua/sources.S $(O)/sources.inc $(LUA_SRC) $(O)/flags

@@ -111,6 +111,26 @@ end
 local rock = {}
 assert(loadfile("fern-scm-1.rockspec", "t", rock))()
 
+describe("make", function()
+  local make_alone <const> = "env -u MAKEFLAGS -u MAKELEVEL make -s "
+
+  it("names all that is missing before it compiles anything", function()
+    in_folder(function(folder)
+      local bare = ("{ %s BUILD='%s/build' modules LUA_FOUND= %%s || :; }"):format(make_alone, folder)
+      local output = output_of(bare:format "HAS_PKG_CONFIG=1.8")
+      assert.matches("^Makefile:%d+: [*]+ fern needs the headers of Lua 5.4 %(Debian: liblua5.4%-dev%)[^\n]+\n$", output)
+      output = output_of(bare:format "HAS_PKG_CONFIG=")
+      assert.matches("^Makefile:%d+: [*]+ [^\n]*and pkg%-config[^\n]+%(Debian: pkg%-config liblua5.4%-dev%)[^\n]+\n$", output)
+    end)
+  end)
+
+  it("has a line for each module that is left out, and for what would have told of it", function()
+    local output = output_of(make_alone .. "left-out HTTP=no TLS=no EDIT=no HAS_PKG_CONFIG=")
+    assert.matches("^fern: no pkg%-config [^\n]+\nfern: fern.http [^\n]+\nfern: fern.tls [^\n]+\nfern: [^\n]+\n$", output)
+    assert.are.equal("", output_of(make_alone .. "left-out HTTP=yes TLS=yes EDIT=yes HAS_PKG_CONFIG=1.8"))
+  end)
+end)
+
 describe("install", function()
   it("puts every module, header, library and page there, and uninstall takes all of it away", function()
     in_folder(function(folder)
