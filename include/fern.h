@@ -9,9 +9,10 @@
    "Parks." tells that the call may let other threads run; -ECANCELED then
    means that the caller was killed, -ETIMEDOUT that the deadline (or one
    around it, see fern_thread_interrupted) has passed, -EDEADLK that there is
-   no green thread to park (on the hub's own stack, in a callback) or that
-   nothing could ever wake it. In a forked child any call may have to make
-   the hub its own first, and return what fern_hub_renew does. Everything but fern_hub_post belongs to the hub's OS thread. */
+   no green thread to park (on the hub's own stack, in a callback, on an OS
+   thread without a hub) or that nothing could ever wake it. In a forked child
+   any call may have to make the hub its own first, and return what
+   fern_hub_renew does. Everything but fern_hub_post belongs to the hub's OS thread. */
 #ifndef FERN_H
 #define FERN_H
 
@@ -293,7 +294,7 @@ typedef struct fern_spawn_options {
 /* Make a thread that will call `body(arg)`. Never parks; the caller keeps
    control. `options` may be NULL. If `out` is not NULL it gets a reference.
    Returns 0, -ENOMEM, -EINVAL (a stack size out of range), -ESHUTDOWN while
-   the hub closes or when the scope has been closed. */
+   the hub closes or when the scope has been closed, -EDEADLK without a hub. */
 FERN_API int fern_spawn(fern_body *body, void *arg,
                         const fern_spawn_options *options, fern_thread **out);
 
