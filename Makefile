@@ -329,7 +329,11 @@ uninstall:  ## take away what install put there, and nothing else
 	    find '$(DESTDIR)$(DOCDIR)' -depth -type d -empty -delete || :
 	@cd '$(DESTDIR)$(CLIBDIR)' 2>/dev/null && for lib in fern fern-tls fern-http fern-lua; do \
 	    rm -f lib$$lib.a lib$$lib.so lib$$lib.$(SO) lib$$lib.$(SO).* pkgconfig/$$lib.pc; done || :
+	@cd '$(DESTDIR)$(PREFIX)' 2>/dev/null && rmdir --ignore-fail-on-non-empty $(EMPTIED) 2>/dev/null || :
 	@$(ldconfig)
+# Folders that go with what was in them; those that a system begins with, such as lib, stay
+EMPTIED = share/lua/5.4 share/lua lib/lua/5.4 lib/lua lib/pkgconfig share/man/man1 share/man/man3 share/doc \
+          share/bash-completion/completions share/bash-completion
 # What has come or gone below /usr/local/lib and its like, the loader learns by this alone
 ldconfig = if [ -z '$(DESTDIR)' ] && [ "$$(id -u)" = 0 ]; then ldconfig 2>/dev/null || :; fi
 

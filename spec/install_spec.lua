@@ -139,7 +139,8 @@ describe("install", function()
       assert.are.same(expected("opt/x"), sorted(files_of(folder)))
       make("uninstall", folder, "PREFIX=/opt/x")
       assert.are.same({}, files_of(folder))
-      assert.are.equal("", output_of(("find '%s' -name fern"):format(folder)))
+      assert.are.same({ ".", "./bin", "./include", "./lib", "./share", "./share/man" },
+        lines_of(("cd '%s/opt/x' && find . | sort"):format(folder)))
     end)
   end)
 
