@@ -1,13 +1,19 @@
 -- SPDX-License-Identifier: MIT
 -- urls: fetch many pages at once, and tell their lengths in order.
---
---    lua5.4 examples/urls.lua [--debug] URL...
---
--- Without a URL it serves itself a site of 100 pages: see site.lua. With --debug
--- every fetch prints what timers and listeners there are, and who made them.
+
+local USAGE <const> = [[
+usage: lua5.4 examples/urls.lua [--debug] [URL...]
+  URL         a page to fetch; without any it serves itself a site of 100: see site.lua
+  --debug     every fetch prints what timers and listeners there are, and who made them
+]]
 
 local fern = require "fern"
 local http = require "fern.http"
+
+if arg[1] == "--help" or arg[1] == "-h" then
+  io.write(USAGE)
+  os.exit(true)
+end
 
 local debug = arg[1] == "--debug" and table.remove(arg, 1) and fern.debug
 if debug then

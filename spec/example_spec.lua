@@ -72,6 +72,12 @@ describe("examples/urls.lua", function()
     assert.are.equal(100, (summary(lines_of(output)[#lines_of(output)])))
   end)
 
+  it("tells how it is used", function()
+    local output, code = script.run("", "examples/urls.lua", "--help")
+    assert.are.equal(0, code)
+    assert.is_truthy(output:find("^usage: lua5.4 examples/urls.lua"), output)
+  end)
+
   it("takes what is no URL for a failure", function()
     local output, code = script.run("", "examples/urls.lua", "nonsense", "http://a b/", "")
     assert.are.equal(4, #lines_of(output), output)
