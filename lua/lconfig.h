@@ -136,6 +136,9 @@ LFERN_PRIVATE bool lconfig_parse_size(const char *text, double *out);
 LFERN_PRIVATE bool lconfig_parse_address(const char *text, const char **host, size_t *length,
                                          int *port);
 
+/* What is no address: is it for its port? */
+LFERN_PRIVATE bool lconfig_port_is_too_high(const char *text);
+
 /* The one of `names`, or of `keys`, that `name` may have been meant to be, or NULL. */
 LFERN_PRIVATE const char *lconfig_nearest(const char *name, const fern_lua_config_key *keys);
 

@@ -138,10 +138,19 @@ static void put_found(lua_State *L, char *text, size_t size)
     }
 }
 
+static void put_expected(lua_State *L, const fern_lua_config_key *key, char *text, size_t size)
+{
+    bool address = key->type == FERN_CONFIG_ADDRESS && lua_type(L, -1) == LUA_TSTRING;
+    if (address && lconfig_port_is_too_high(lua_tostring(L, -1)))
+        snprintf(text, size, "a port of at most 65535");
+    else
+        lconfig_expected(key, text, size);
+}
+
 void lconfig_mismatch(lua_State *L, lconfig *self, const fern_lua_config_key *key)
 {
     char expected[300], found[100];
-    lconfig_expected(key, expected, sizeof expected);
+    put_expected(L, key, expected, sizeof expected);
     luaL_checkstack(L, 4, NULL);
     put_found(L, found, sizeof found);
     lconfig_fault(self, "expected %s, found %s", expected, found);

@@ -89,14 +89,25 @@ bool lconfig_parse_size(const char *text, double *out)
 
 /* ---- addresses ---- */
 
+enum { HIGHEST_PORT = 65535 };
+
+#define DIGITS "0123456789"
+
 static bool parse_port(const char *text, int *port)
 {
-    long value = 0;
-    const char *p = text;
-    for (; isdigit((unsigned char)*p) && value <= 65535; p++)
-        value = value * 10 + (*p - '0');
-    *port = (int)value;
-    return p > text && !*p && value <= 65535;
+    size_t digits = strspn(text, DIGITS);
+    int value = 0;
+    for (size_t i = 0; i < digits && value <= HIGHEST_PORT; i++)
+        value = value * 10 + (text[i] - '0');
+    *port = value;
+    return digits > 0 && !text[digits] && value <= HIGHEST_PORT;
+}
+
+bool lconfig_port_is_too_high(const char *text)
+{
+    const char *colon = strrchr(text, ':');
+    int port;
+    return colon && !parse_port(colon + 1, &port) && port > HIGHEST_PORT && !colon[1 + strspn(colon + 1, DIGITS)];
 }
 
 bool lconfig_parse_address(const char *text, const char **host, size_t *length, int *port)
