@@ -87,8 +87,10 @@ static void keep_text(lconfig *self, const char *where, const char *text)
 /* The error is on the top. */
 static void keep_error(lua_State *L, lconfig *self)
 {
+    char late[100];
+    snprintf(late, sizeof late, "the configuration has run for more than %g s", self->limit);
     if (self->late)
-        keep_text(self, self->where, "the configuration runs for too long");
+        keep_text(self, self->where, late);
     else if (self->rc != -ENOMEM && self->rc != -ECANCELED)
         keep_text(self, self->rc == -ETIMEDOUT ? self->where : "", luaL_tolstring(L, -1, NULL));
 }
@@ -181,7 +183,7 @@ int fern_lua_config(lua_State *L, const fern_lua_config_source *source,
                     fern_lua_config_anchor **anchor, char **problem)
 {
     double limit = source->limit ? source->limit : LIMIT;
-    lconfig self = { .source = source, .schema = schema, .deadline = fern_now() + limit };
+    lconfig self = { .source = source, .schema = schema, .limit = limit, .deadline = fern_now() + limit };
     int rc = -ENOMEM;
     if (!lua_checkstack(L, LUA_MINSTACK))
         return rc;

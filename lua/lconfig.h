@@ -61,7 +61,7 @@ typedef struct lconfig {
 
     struct lconfig *next;       /* of those that run in this Lua state: see lconfig_limit.c */
     fern_thread *thread;
-    double deadline;
+    double limit, deadline;
     bool late;
     char where[LUA_IDSIZE + 16];        /* what ran when it was late */
 

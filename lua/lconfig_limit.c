@@ -91,7 +91,7 @@ static void look_at_clock(lua_State *L, lua_Debug *ar)
     note_where(L, self);
     self->late = true;
     lua_sethook(L, look_at_clock, LUA_MASKCOUNT, 1);
-    luaL_error(L, "the configuration runs for too long");
+    luaL_error(L, "the configuration has run for more than %f s", self->limit);
 }
 
 /* ---- the run ---- */

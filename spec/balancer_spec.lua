@@ -546,7 +546,7 @@ describe("SIGHUP", function()
     for text, expected in pairs {
       ["listeners = {"] = "expected",
       ["error 'no'"] = "no",
-      ["while true do end"] = "long",
+      ["while true do end"] = "the configuration has run for more than 5 s",
       [config({ a = server }, "idle_timout = 3")] = "idle_timeout",
       [config({ a = server }, "max_connections = 'many'")] = "max_connections",
       [config({ a = server }, "listeners.web.backends = { 'b' }")] = "there is no backend 'b'",
