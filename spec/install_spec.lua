@@ -306,6 +306,15 @@ describe("a program built by pkg-config", function()
     end)
   end)
 
+  plainly("may be below a folder with a space", function()
+    in_folder(function(folder)
+      output_of(("mkdir -p '%s/a b' && cp spec/install/* '%s/a b'"):format(folder, folder))
+      make("install-libs", "", ("PREFIX='%s/a b/opt'"):format(folder))
+      assert.are.equal(version() .. " 30\n", within(folder .. "/a b",
+        "eval \"$CC plain.c $(pkg-config --cflags --libs fern) -o plain\" && ./plain"))
+    end)
+  end)
+
   plainly("in C, static, needs nothing of ours", function()
     installed(function(folder)
       within(folder, "rm opt/lib/libfern*.so*")
