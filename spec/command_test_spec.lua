@@ -189,9 +189,13 @@ end)
 
 describe("busted's own", function()
   it("help and mistakes are told under our name", function()
-    local help = script.run("", "bin/fern", "test", "--help")
-    contains(help, "--timeout=SECONDS")
-    contains(help, "--filter")
+    for _, option in ipairs { "--help", "-h" } do
+      local help, status = script.run("", "bin/fern", "test", option)
+      contains(help, "--timeout=SECONDS")
+      contains(help, "--filter")
+      assert.is_nil(help:find("error: ", 1, true), help)
+      assert.are.equal(0, status)
+    end
     local output, code = script.run("", "bin/fern", "test", "--no-such-option")
     assert.are.equal(1, code)
     contains(output, "fern test: error: ")

@@ -43,8 +43,25 @@ local function has_busted()
   return false
 end
 
+local NAME <const> = "fern test"
+
 -- busted calls itself as the file is called that calls it.
-local call_busted = load("require 'busted.runner' { standalone = false }", "@fern test")
+local call_busted = load("require 'busted.runner' { standalone = false }", "@" .. NAME)
+
+local function wants_help(words)
+  for _, word in ipairs(words) do
+    if word == "--help" or word == "-h" then return true end
+  end
+  return false
+end
+
+-- Of busted's part its own runner makes a mistake of whoever has asked.
+local function tell_help(words)
+  local cli = require "busted.modules.cli" (require "busted.options")
+  cli:set_name(NAME)
+  local _, text = cli:parse(words)
+  io.stdout:write(HELP, (text:gsub("^.-: error: ", ""):gsub("; re%-run with [^;]*$", "")), "\n")
+end
 
 -- `words` is the global `arg`, `word` the index of "test" in it. True if all went well;
 -- busted ends the process where not.
@@ -55,8 +72,9 @@ return function(words, word)
     return false
   end
   if not has_busted() then return false end
-  for _, option in ipairs(rest) do
-    if option == "--help" or option == "-h" then io.stdout:write(HELP) end
+  if wants_help(rest) then
+    tell_help(rest)
+    return true
   end
   require("fern.command.limit").seconds = seconds
   table.insert(rest, 1, "-e")
