@@ -155,6 +155,13 @@ describe("--timeout", function()
     check_limited("while true do end", "it computes for more than 0.2 s")
   end)
 
+  it("is nothing that a spec waits for", function()
+    check_fine([[
+      it('at once', function() assert.is_true(fern.waitall(0)) end)
+      it('in the end', function() fern.spawn(fern.sleep, 0.01) assert.is_true(fern.waitall(10)) end)
+      it('beside', function() assert.is_true(fern.spawn(fern.waitall, 10):wait()) end)]], "--timeout=20")
+  end)
+
   it("ends the run if a spec takes no notice", function()
     local output, code = run("it('endless', function() while true do pcall(fern.sleep, 1) end end)",
       "--timeout=0.1")

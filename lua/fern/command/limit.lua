@@ -9,6 +9,7 @@ local limit = { seconds = nil }         -- none
 
 local PATIENCE <const> = 5              -- seconds for what has got its timeout
 local EVERY <const> = 1000000           -- instructions between looks at the clock
+local BEFORE <const> = 0.001            -- seconds from our clock to main's deadline
 
 local expired, shown = false, false
 local deadline, clock, ends_at, name
@@ -25,8 +26,10 @@ local function give_up()
   os.exit(1)
 end
 
--- Runs just before main's deadline, so that main is shown where it waits.
-local function watch()
+-- Runs just before main's deadline, so that main is shown where it waits. Who waits for
+-- main is nobody that a spec's `fern.waitall` would wait for.
+local function watch(main)
+  main:join(ends_at - core.now())
   show()
   core.sleep(PATIENCE)
   give_up()
@@ -47,9 +50,10 @@ function limit.begin(get_name)
   if not limit.seconds then return end
   name, expired, shown = get_name, false, false
   ends_at = core.now() + limit.seconds
-  clock = core.spawn_after(limit.seconds, watch)
+  clock = core.spawn(watch, core.current())
   clock:name "fern test's limit"
-  deadline = core.deadline(limit.seconds)
+  core.sleep(0)                         -- until it waits
+  deadline = core.deadline(ends_at + BEFORE - core.now())
   if not debug.gethook() then debug.sethook(look_at_clock, "", EVERY) end
 end
 
