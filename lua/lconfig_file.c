@@ -93,6 +93,11 @@ static void keep_text(lconfig *self, const struct content *content, const char *
 
 static bool load_text(lua_State *L, lconfig *self, const struct content *content, const char *path)
 {
+    if (content->length > 0 && content->text[0] == LUA_SIGNATURE[0]) {
+        lua_pushfstring(L, "%s: a text expected, found bytecode", path);
+        self->rc = -EINVAL;
+        return false;
+    }
     keep_text(self, content, path);
     const char *name = lua_pushfstring(L, "@%s", path);
     int status = luaL_loadbufferx(L, content->text, content->length, name, "t");

@@ -90,7 +90,7 @@ TEST(a_file_is_read_as_lua_reads_it)
     CHECK_EQUAL(read_file(&config, write_file("comment.lua", "# nothing", 9)), -EINVAL);
     CHECK_EQUAL(read_file(&config, write_file("zero.lua", "listen = '\0:1' x", 16)), -EINVAL);
     CHECK_EQUAL(read_file(&config, write_file("byte.lua", "\x1bLua", 4)), -EINVAL);
-    CHECK(strstr(config.problem, "attempt to load a binary chunk"));
+    CHECK(strstr(config.problem, "byte.lua: a text expected, found bytecode"));
     CHECK_EQUAL(read_file(&config, write_file("wrong.lua", "listen = ':1'\nworkers = = 4\n", 28)), -EINVAL);
     CHECK(strstr(config.problem, "wrong.lua:2: unexpected symbol near '='"));
     config_close(&config);
