@@ -100,7 +100,8 @@ static bool put_range(struct words *words, const schema_key *key, const char *of
     double least, most;
     lconfig_range(key, &least, &most);
     bool signs = key->type == FERN_CONFIG_INTEGER || key->type == FERN_CONFIG_NUMBER;
-    bool low = least > (signs ? -FAR : 0), high = most < FAR;
+    bool amount = key->type == FERN_CONFIG_SECONDS || key->type == FERN_CONFIG_SIZE;
+    bool high = most < FAR, low = least > (signs ? -FAR : 0) || (amount && high);
     if (low && high && least == most) {
         put_limit(words, of, least, unit);
     } else if (low && high) {

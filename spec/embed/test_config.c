@@ -221,6 +221,23 @@ TEST(so_is_a_time_a_size_or_an_address_that_is_none)
     config_close(&config);
 }
 
+TEST(amounts_begin_at_zero)
+{
+    struct amounts { double pause; size_t room; } amounts = { 0, 0 };
+    static const fern_lua_config_key keys[] = {
+        FERN_CONFIG(struct amounts, pause, SECONDS, .most = 60),
+        FERN_CONFIG(struct amounts, room, SIZE, .most = 4096),
+        FERN_CONFIG_END,
+    };
+    const fern_lua_config_schema schema = { keys, sizeof amounts };
+    const fern_lua_config_source source = { .path = "app.lua", .text = "pause = -1\nroom = -1", .length = 20 };
+    struct config config = config_open();
+    CHECK_EQUAL(fern_lua_config(config.L, &source, &schema, &amounts, &config.anchor, &config.problem), -EINVAL);
+    CHECK_STRING(config.problem, "app.lua:1: pause: expected 0 to 60 seconds, or a text like \"30s\", found -1\n"
+                                 "app.lua:2: room: expected 0 to 4096 bytes, or a text like \"64k\", found -1");
+    config_close(&config);
+}
+
 TEST(a_port_that_is_too_high_is_told_as_that)
 {
     struct config config = config_open();
