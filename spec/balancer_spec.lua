@@ -689,6 +689,12 @@ describe("the balancer's words", function()
     local missing = run("--check", "/no/such")
     assert.are.equal(1, missing.code)
     assert.are.equal("balancer: /no/such: no such file or directory\n", missing.stderr)
+    local name = os.tmpname()
+    balancer.write(name, "listeners = nothing.there")
+    local raising = run("--check", name).stderr
+    os.remove(name)
+    assert.is_truthy(raising:find("\nbalancer: stack traceback:\nbalancer:  " .. name .. ":1: in main chunk\n", 1, true),
+      raising)
   end)
 
   it("print every key, and README.md has them all", function()

@@ -18,7 +18,7 @@ void say(const char *format, ...)
     size_t end = head + (length < 0 ? 0 : (size_t)length < room ? (size_t)length : room - 1);
     for (size_t i = head; i < end; i++)
         if ((unsigned char)line[i] < ' ' || line[i] == 127)
-            line[i] = '?';
+            line[i] = line[i] == '\t' ? ' ' : '?';      /* tracebacks have tabs */
     line[end] = '\n';
     (void)!write(STDERR_FILENO, line, end + 1);
 }
