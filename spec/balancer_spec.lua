@@ -257,19 +257,26 @@ describe("the balancer sends clients", function()
       end
     end)
     local server <close> = named "tcp"
-    local b <close> = balancer.start(([[
+    local text = ([[
+      log_connections = true
       listeners = {
         web = { address = "127.0.0.1:0", backends = { "a" } },
         api = { address = ":0", backends = { "b" } },
         sock = { address = "unix:@%s", backends = { "b" } },
       }
       backends = { a = { address = "unix:%s" }, b = { address = "127.0.0.1:%d" } }
-    ]]):format(path, path, server.port))
+    ]]):format(path, path, server.port)
+    local b <close> = balancer.start(text)
     assert.are.equal("unix", visit(b))
     local connection <close> = b:connect "api"
     assert.are.equal("tcp", read_line(connection))
     local unix <close> = assert(net.connect_unix("@" .. path))
     assert.are.equal("tcp", read_line(unix))
+    unix:close()
+    b:line "balancer: sock: a client of this machine: to b, "
+    balancer.write(b.path, text .. ("listeners.more = { address = 'unix:@%s.more' }"):format(path))
+    b:signal "HUP"
+    assert.are.equal(("balancer: more: listening at @%s.more"):format(path), b:line "more: ")
     thread:kill()
     thread:join()
   end)

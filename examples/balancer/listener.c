@@ -293,7 +293,10 @@ static void tell(const struct listener *listener)
     char text[128] = "";
     int port = -1;
     (void)fern_socket_address(fern_io_fd(listener->io), false, text, sizeof text, &port);
-    say("%s: listening at %s port %d", settings_of(listener)->name, text, port);
+    if (port < 0)
+        say("%s: listening at %s", settings_of(listener)->name, text);
+    else
+        say("%s: listening at %s port %d", settings_of(listener)->name, text, port);
 }
 
 /* Those that are not there yet. */

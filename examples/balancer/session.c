@@ -29,8 +29,11 @@ static void say_of(const struct session *session, const char *format, ...)
     va_start(arguments, format);
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
-    say("%s: %s port %d: %s", session->client.listener, session->client.address,
-        session->client.port, text);
+    if (session->client.port < 0)
+        say("%s: a client of this machine: %s", session->client.listener, text);
+    else
+        say("%s: %s port %d: %s", session->client.listener, session->client.address,
+            session->client.port, text);
 }
 
 /* ---- a backend ---- */
