@@ -142,6 +142,31 @@ describe("a traceback", function()
     assert.is_nil(output:find("/command", 1, true), output)
   end)
 
+  it("that a script asks for shows nothing of it either", function()
+    local TITLE <const>, REST <const> = "stack traceback:\n", "\t(command line):1: in main chunk\n\t[C]: in ?\n"
+    assert.are.equal("here\n" .. TITLE .. REST, (run("-e", "print(debug.traceback('here'))")))
+    assert.are.equal(TITLE .. REST, (run("-e",
+      "local main = coroutine.running() coroutine.wrap(function() print(debug.traceback(main, nil, 1)) end)()")))
+    assert.are.equal("x\n" .. TITLE .. "\t[C]: in function 'error'\n\t[C]: in function 'xpcall'\n" .. REST,
+      (run("-e", "print(select(2, xpcall(error, debug.traceback, 'x')))")))
+    local output = run("-e", "local function deep(n) if n == 0 then return debug.traceback() end return 1, deep(n - 1) end"
+      .. " print(select(-1, deep(100)))")
+    contains(output, "...\t(skipping ")
+    assert.is_nil(output:find("/command", 1, true), output)
+    assert.are.equal("stack traceback:\n\t[C]: in ?\n", (run("-e", "print(debug.traceback(nil, 2))")))
+    assert.are.equal("stack traceback:\n", (run("-e", "print(debug.traceback(nil, 99))")))
+    assert.are.equal("stack traceback:\n", (run("-e", "print(debug.traceback(coroutine.create(print)))")))
+    assert.are.equal("true\n", (run("-e", "print(debug.traceback(true))")))
+  end)
+
+  it("can be asked for until the very end", function()
+    assert.are.equal("stack traceback:\n\t(command line):1: in main chunk\n\t[C]: in ?\n",
+      (run("-e", "do local _ <close> = fern end print(debug.traceback())")))
+    local output, code = run("-e", "setmetatable(_G, { __gc = function() print(debug.traceback('last')) end }) os.exit(3, true)")
+    contains(output, "last\nstack traceback:\n\t(command line):1: in ")
+    assert.are.equal(3, code)
+  end)
+
   it("shows nothing of it when an error's __tostring fails", function()
     local output, code = run("-e", "error(setmetatable({}, { __tostring = function() error 'again' end }))")
     assert.are.equal("fern: (command line):1: again\nstack traceback:\n\t[C]: in function 'error'\n"
