@@ -158,6 +158,13 @@ static void push_kill(lua_State *L)
     }
 }
 
+/* Of who raises, the innermost frame is tell_deadlock's. */
+static const char *frames_of(const fern_thread *thread, const char *trace)
+{
+    const char *second = strchr(trace, '\n');
+    return thread == fern_current() && second ? second + 1 : trace;
+}
+
 static bool add_waiter(fern_thread *thread, void *arg)
 {
     lua_State *L = arg;
@@ -182,7 +189,7 @@ static bool add_waiter(fern_thread *thread, void *arg)
         lua_pushfstring(L, ", spawned at %s:%d", file, line);
     else
         lua_pushliteral(L, "");
-    lua_pushfstring(L, "%s%s", trace[0] ? "\n" : "", trace);
+    lua_pushfstring(L, "%s%s", trace[0] ? "\n" : "", frames_of(thread, trace));
     lua_concat(L, 6);           /* with what was on the top before */
     return true;
 }
