@@ -558,6 +558,8 @@ describe("SIGHUP", function()
       [config({ a = server }, "max_connections = 'many'")] = "max_connections",
       [config({ a = server }, "listeners.web.backends = { 'b' }")] = "there is no backend 'b'",
       [config({ a = server }, "listeners.two = { address = '192.0.2.1:1' }")] = "listeners.two: cannot listen there",
+      [config({ a = server }, "listeners.two = { address = 'unix:/x' } listeners.three = { address = 'unix:/x' }")] =
+        "has it, too",
     } do
       balancer.write(b.path, text)
       b:signal "HUP"

@@ -72,6 +72,28 @@ static void free_routes(struct generation *generation)
     free(generation->routes);
 }
 
+/* ---- addresses ---- */
+
+/* Where the system chooses the port, any number may listen. */
+static bool are_same(const fern_lua_config_address *one, const fern_lua_config_address *other)
+{
+    return one->port == other->port && one->port != 0 && strcmp(one->host, other->host) == 0;
+}
+
+static int check_addresses(const struct settings *settings, char **problem)
+{
+    const struct listener_settings *items = settings->listeners.items;
+    for (size_t i = 0; i < settings->listeners.count; i++)
+        for (size_t j = 0; j < i; j++) {
+            if (!are_same(&items[i].address, &items[j].address))
+                continue;
+            if (asprintf(problem, "listeners.%s.address: listeners.%s has it, too", items[i].name, items[j].name) < 0)
+                *problem = NULL;
+            return -EINVAL;
+        }
+    return 0;
+}
+
 /* ---- the keeper ---- */
 
 struct check {
@@ -148,7 +170,9 @@ int generation_new(fern_lua_generation *lua, struct generation **out, char **pro
     generation->refs = 1;
     generation->lua = fern_lua_generation_ref(lua);
     generation->settings = fern_lua_generation_values(lua);
-    int rc = make_routes(generation, problem);
+    int rc = check_addresses(generation->settings, problem);
+    if (rc == 0)
+        rc = make_routes(generation, problem);
     if (rc < 0)
         generation_unref(generation);
     else
