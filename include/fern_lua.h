@@ -86,10 +86,11 @@ FERN_API int fern_lua_submit(lua_State *L, int executor, int args);
 FERN_API int fern_lua_wait(lua_State *L, int index, double deadline);
 
 /* Parks. Both, as lua_pcall: the call ends before `deadline`, or its thread is killed, as
-   it is when the caller is. That thread runs one call after another: coroutine.running()
-   tells no two of them apart, and nobody keeps it. Pushes `results` results, or all for LUA_MULTRET, and
-   returns 0; or an error as those above. -EINVAL, with nothing left on the stack, if a
-   script has got hold of `L` and closed it: coroutine.close. */
+   it is when the caller is, who does not wait until it is unwound; and one that computes
+   ends when it next parks. That thread runs one call after another: coroutine.running()
+   tells no two of them apart, and nobody keeps it. Pushes `results` results, or all for
+   LUA_MULTRET, and returns 0; or an error as those above. -EINVAL, with nothing left on
+   the stack, if a script has got hold of `L` and closed it: coroutine.close. */
 FERN_API int fern_lua_call(lua_State *L, int args, int results, double deadline);
 
 /* The green thread of the object at `index`, of fern_lua_spawn or fern.spawn:
