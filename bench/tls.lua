@@ -29,9 +29,9 @@ local function turns(rounds, one)
   return values
 end
 
-local function row(figure, threads, cost, limit)
+local function row(figure, threads, cost)
   measure.row { figure = figure, threads = threads, value = cost.lua, unit = "µs", baseline = cost.ev,
-    limit = limit, aim = limit and 1.05 }
+    limit = 1.15, aim = 1.05 }
 end
 
 local run = {}
@@ -41,14 +41,14 @@ function run.echo(connections)
     local count = size == 64 and 50000 or 10000
     row(("TLS echo of %d bytes in Lua"):format(size), connections, turns(7, function(server)
       return load("echo", server.port, server.pid, connections, count, size)
-    end), size == 64 and 1.15 or nil)
+    end))
   end
 end
 
 function run.handshakes()
   row("TLS handshake in Lua", 1, turns(7, function(server)
     return load("handshakes", server.port, server.pid, 1000)
-  end), 1.15)
+  end))
 end
 
 run[arg[1]](math.tointeger(tonumber(arg[2])))
