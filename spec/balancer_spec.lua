@@ -595,7 +595,7 @@ describe("SIGHUP", function()
     assert.are.equal("a", read_line(connection))
     assert.are.equal("still", ask(held, "still"))
     local again, _, code
-    repeat again, _, code = net.connect("127.0.0.1", b.ports.web) until not again or not again:close()
+    repeat again, _, code = net.connect(b.hosts.web, b.ports.web) until not again or not again:close()
     assert.are.equal("ECONNREFUSED", code)
   end)
 

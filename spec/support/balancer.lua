@@ -23,7 +23,7 @@ end
 
 -- `before`: what a shell does first, such as "ulimit -n 40; ".
 function balancer.start(text, before)
-  local self = setmetatable({ path = os.tmpname(), ports = {} }, balancer)
+  local self = setmetatable({ path = os.tmpname(), hosts = {}, ports = {} }, balancer)
   balancer.write(self.path, text)
   local command = ("%sexec %s %s"):format(before or "", balancer.program, self.path)
   self.process = assert(process.spawn { "/bin/sh", "-c", command, stderr = "pipe" })
@@ -33,8 +33,8 @@ end
 
 -- Where it listens is told in its log.
 function balancer:note(line)
-  local name, port = line:match("^balancer: ([^:]+): listening at %S+ port (%d+)$")
-  if name then self.ports[name] = math.tointeger(tonumber(port)) end
+  local name, host, port = line:match("^balancer: ([^:]+): listening at (%S+) port (%d+)$")
+  if name then self.hosts[name], self.ports[name] = host, math.tointeger(tonumber(port)) end
 end
 
 function balancer:line(text)
@@ -49,7 +49,7 @@ function balancer:line(text)
 end
 
 function balancer:connect(name)
-  return assert(net.connect("127.0.0.1", self.ports[name], { timeout = PATIENCE }))
+  return assert(net.connect(self.hosts[name], self.ports[name], { timeout = PATIENCE }))
 end
 
 function balancer:signal(name) assert(self.process:kill(name)) end
