@@ -203,13 +203,15 @@ static int set_of(struct ev_loop *ev)
     return set;
 }
 
-/* Does `fd` wait for the set that would wait for it, as it or by holding it? The
-   system refuses that, and libev aborts. */
-static bool is_circular(fern_loop *loop, int fd, const struct stat *stat)
+/* -EINVAL if `fd` waits for the set that would wait for it, as it or by holding it: the
+   system refuses that, and libev aborts. To look, libev may need memory. */
+static int check_circular(fern_loop *loop, int fd, const struct stat *stat)
 {
     if ((stat->st_mode & S_IFMT) != 0 || ev_backend(loop->ev) != EVBACKEND_EPOLL)
-        return false;           /* files, sockets and the like hold no others */
-    return fern_beacon_circular(set_of(loop->ev), fd);
+        return 0;               /* files, sockets and the like hold no others */
+    if (!loop->host && !fern_loop_restock())
+        return -ENOMEM;
+    return fern_beacon_circular(set_of(loop->ev), fd) ? -EINVAL : 0;
 }
 
 /* Returns 0, or why it cannot. Of a stepped loop, what epoll refuses because it is ready
@@ -221,7 +223,7 @@ static int can_watch(fern_loop *loop, int fd)
         return -EBADF;
     int rc = loop->stepped ? fern_beacon_probe(&loop->beacon, fd) : 0;
     set_always(loop, &loop->numbers[fd], rc == -EPERM);
-    return rc == 0 && is_circular(loop, fd, &stat) ? -EINVAL : rc == -EPERM ? 0 : rc;
+    return rc == -EPERM ? 0 : rc < 0 ? rc : check_circular(loop, fd, &stat);
 }
 
 static void check_changed(fern_loop *loop)

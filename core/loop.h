@@ -49,8 +49,8 @@ int fern_loop_forked(fern_loop *loop);
 
 /* Call `ready(events, arg)` when `fd` is ready; events are FERN_READ and
    FERN_WRITE, or 0 when it cannot be watched. A new watcher is stopped, and one
-   that was refused. Two watchers of one descriptor are
-   two directions of it. Returns NULL when out of memory. */
+   that was refused. Two watchers of one descriptor are two directions of it.
+   Returns NULL when out of memory. */
 fern_watcher *fern_watcher_new(fern_loop *loop, int fd, int events,
                                void (*ready)(int events, void *arg), void *arg);
 void fern_watcher_free(fern_watcher *watcher);
@@ -60,7 +60,7 @@ void fern_watcher_set(fern_watcher *watcher, int events);   /* stops it */
 bool fern_watcher_started(const fern_watcher *watcher);
 
 /* Why `fd` cannot be watched: -EBADF; -EINVAL, an epoll set in which the loop's own
-   stands, or that itself; -ENOMEM, the system has refused one more. */
+   stands, or that itself; -ENOMEM, also when the system has refused one more. */
 int fern_loop_refusal(fern_loop *loop, int fd);
 
 #endif
