@@ -71,9 +71,16 @@ static int set_exceptions(lua_State *L)
     return set(L, fern_debug_exceptions);
 }
 
+/* Both read the clock all the time. */
+static void account(fern_hub *hub, bool on)
+{
+    fern_debug_accounting(hub, on);
+    fern_debug_dates(hub, on);
+}
+
 static int set_accounting(lua_State *L)
 {
-    return set(L, fern_debug_accounting);
+    return set(L, account);
 }
 
 static int set_blocking_detection(lua_State *L)
@@ -91,9 +98,7 @@ static int set_blocking_detection(lua_State *L)
 /* fern.debug is loaded: dump on SIGUSR1, unless that is somebody's. */
 static int debug_begin(lua_State *L)
 {
-    fern_hub *hub = lfern_open(L)->hub;
-    fern_debug_dates(hub, true);
-    (void)fern_debug_signal(hub, SIGUSR1);
+    (void)fern_debug_signal(lfern_open(L)->hub, SIGUSR1);
     return 0;
 }
 

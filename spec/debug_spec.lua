@@ -63,12 +63,11 @@ describe("fern.debug", function()
 
   describe("threads", function()
     it("tells of a thread all there is to tell", function()
-      local before = fern.now()
       local thread = sleeper("a sleeper")
       local found = find(debug.threads(), "name", "a sleeper")
       assert.are.equal("waiting", found.state)
       assert.are.equal("sleep", found.waits_for)
-      assert.is_true(found.since >= before and found.since <= fern.now())
+      assert.are.equal("number", type(found.since))
       assert.are.equal("table", type(found.children))
       assert.are.equal(("fern.thread #%d 'a sleeper' (waiting)"):format(found.id), tostring(thread))
       has(found.spawned_at, "debug_spec.lua:" .. SLEEPER)
@@ -77,6 +76,31 @@ describe("fern.debug", function()
       assert.is_nil(found.cpu_time)
       assert.is_nil(found.switches)
       thread:kill()
+    end)
+
+    -- The thread holds the hub for 20 ms before it waits.
+    local function since(accounting)
+      debug.thread_accounting(accounting)
+      local held
+      local thread = fern.spawn(function()
+        held = fern.now() + 0.02
+        while fern.now() < held do end
+        fern.sleep(3600)
+      end)
+      thread:name("late")
+      fern.sleep(0)
+      local found = find(debug.threads(), "name", "late").since
+      thread:kill()
+      debug.thread_accounting(false)
+      return found, held
+    end
+
+    it("tells since when as the hub last read the clock, or exactly", function()
+      local before = fern.now()
+      local found, held = since(false)
+      assert.is_true(found > before - 1 and found < held)
+      found, held = since(true)
+      assert.is_true(found >= held and found <= fern.now())
     end)
 
     it("shows who spawned whom, and orphans", function()

@@ -7,7 +7,7 @@
 ---@field name string?
 ---@field state "new"|"ready"|"running"|"waiting"|"done"|"failed"|"killed"
 ---@field waits_for string? while it waits
----@field since number? when it began to, of `fern.now()`
+---@field since number? when it began to, of `fern.now()`: exact while `thread_accounting` is on
 ---@field spawned_at string? "file:line"
 ---@field traceback string
 ---@field parent integer? the id of the thread that spawned it, while that lives
@@ -64,7 +64,8 @@ function debug.hub_blocking_detection(on, seconds) end
 ---@param on boolean
 function debug.hub_exceptions(on) end
 
----Count the CPU time and the switches of each thread.
+---Count the CPU time and the switches of each thread, and read the clock whenever one
+---begins to wait.
 ---@param on boolean
 function debug.thread_accounting(on) end
 

@@ -1,8 +1,7 @@
 -- SPDX-License-Identifier: MIT
 -- debug: what there is on the hub, for people: its threads, timers, listeners,
 -- and who made them; who holds it; and every line that runs. Loading it makes
--- SIGUSR1 print it all, unless the program has a use for that signal, and has
--- the clock read at every wait.
+-- SIGUSR1 print it all, unless the program has a use for that signal.
 
 require "fern"
 
