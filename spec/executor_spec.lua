@@ -306,6 +306,21 @@ describe("executor:map", function()
     assert.is_true(ran <= 5)
   end)
 
+  it("gives each result to one of several threads that take them", function()
+    local next_item = executor:map(function(x) fern.sleep(x == 1 and 0.002 or 0) return x end, numbers(30))
+    local got, threads = {}, {}
+    for i = 1, 5 do
+      threads[i] = fern.spawn(function()
+        for x in next_item do
+          got[#got + 1] = x
+          if x % 3 == i % 3 then fern.sleep(0) end
+        end
+      end)
+    end
+    for _, thread in ipairs(threads) do thread:wait() end
+    assert.same(numbers(30), got)
+  end)
+
   it("leaves nothing running when its input fails", function()
     local function input(_, i)
       if i == 3 then error("input", 0) end

@@ -60,15 +60,21 @@ local function check(position, first, ...)
   return first, ...
 end
 
+-- Several threads may ask: what one has taken, the others have waited for in vain.
 local function next_result(futures)
-  local position = futures.taken + 1
-  local future = futures[position]
-  if not future then return nil end
-  local left = futures.deadline and futures.deadline - core.now()
-  while future:join(left) == nil do future:result(0) end        -- raises the timeout
-  futures.taken = position
-  futures[position] = false
-  return check(position, future:result())
+  while true do
+    local position = futures.taken + 1
+    local future = futures[position]
+    if not future then return nil end
+    local left = futures.deadline and futures.deadline - core.now()
+    if future:join(left) == nil then
+      future:result(0)                  -- raises the timeout
+    elseif futures.taken < position then
+      futures.taken = position
+      futures[position] = false
+      return check(position, future:result())
+    end
+  end
 end
 
 -- As Lua's own functions tell it; at the place that `level` means to the caller.
