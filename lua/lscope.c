@@ -184,9 +184,12 @@ static int leave(lua_State *L)
     int rc = raised ? -ECANCELED : wait_for_children(L, self);
     if (rc < 0)
         fail_children(L, self);
-    int result = fern_scope_close(scope, rc);
+    /* What interrupted the block is known here: a limit's own code would be taken
+       for the failed child's. */
+    int outcome = rc < 0 ? -ECANCELED : 0;
+    int result = fern_scope_close(scope, outcome);
     lfern_left(L, self->fern);
-    if (rc < 0 && result == rc)
+    if (outcome < 0 && result == outcome)
         return raised ? 0 : (lua_settop(L, 2), lua_error(L));
     if (rc == 0 && result < 0 && result == self->failure) {
         push_failure(L, self);

@@ -279,6 +279,18 @@ describe("a scope's children", function()
     assert.same({}, heard)
   end)
 
+  it("that have failed leave the block to the limit that runs out before it has ended", function()
+    local heard = hear()
+    local ok, message = fern.timeout(0.01, block, function(scope)
+      scope:spawn(error, "child", 0)
+      pcall(fern.sleep, 100)            -- until the child has failed
+      fern.shield(fern.sleep, 0.02)
+    end)
+    assert.same({ nil, "timeout" }, { ok, message })
+    fern.sleep(1.1)
+    assert.same({ "child" }, heard)
+  end)
+
   it("hand limits down to their own children, though these are others' limits", function()
     local ok, message = fern.timeout(0.02, block, function(outer)
       outer:spawn(block, function(inner) inner:spawn(fern.sleep, 100) end)
