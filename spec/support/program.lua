@@ -98,16 +98,18 @@ end
 
 local run_steps
 
-local function fork(world, _, pick)
-  local children, steps = {}, world.shapes[pick % #world.shapes + 1]
+local function fork(world, self, pick)
+  local children, steps, depth = {}, world.shapes[pick % #world.shapes + 1], self.depth
   local ok, err = pcall(function()
     local scope <close> = fern.scope()
     for i = 1, pick % 3 + 1 do
       children[i] = scope:spawn(run_steps, world, steps, {}, pick % 7 == 0)
     end
     if pick % 5 == 0 then scope:cancel() end
+    if pick % 2 == 0 then run_steps(world, steps, self) end
     if pick % 11 == 0 then error("out of the block", 0) end
   end)
+  self.depth = depth
   for _, child in ipairs(children) do
     check(world, child:done(), "a child outlives its scope")
     child:traceback()                   -- asks for its error, if it has one
@@ -156,7 +158,9 @@ local function let_go(world, patience)
   local limit = fern.now() + patience
   for _, queue in ipairs(world.queues) do queue.core:close() end
   for _, thread in ipairs(world.threads) do
-    check(world, thread:join(limit - fern.now()) ~= nil, "a thread does not end: " .. tostring(thread:traceback()))
+    local ok, err = thread:join(limit - fern.now())
+    check(world, ok ~= nil, "a thread does not end: " .. tostring(thread:traceback()))
+    check(world, ok or err == "on purpose" or fern.is_killed(err), "a thread failed: " .. tostring(err))
   end
 end
 
