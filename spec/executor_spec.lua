@@ -332,6 +332,21 @@ describe("executor:map", function()
     assert.equal(true, executor:shutdown { timeout = 10 })
   end)
 
+  it("ends, and says where it is, when its executor is shut down while its input waits", function()
+    local function input(_, i)
+      fern.sleep(0.001)
+      return i + 1
+    end
+    local thread = fern.spawn(function()
+      local _ = executor:map(function() fern.sleep(100) end, input, nil, 0)
+    end)
+    fern.sleep(0.002)
+    assert.equal(true, executor:shutdown { timeout = 10 })
+    local ok, err = thread:join()
+    assert.is_false(ok)
+    assert.matches("executor_spec.lua:%d+: the executor is shut down$", err)
+  end)
+
   it("makes clear what is wrong with its arguments, and where", function()
     local function check(message, fn)
       local ok, err = pcall(fn)

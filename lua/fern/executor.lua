@@ -14,8 +14,9 @@ local function is_array(value)
   return type(value) == "table" and not callable(value)
 end
 
--- What is rejected ends the map.
+-- What is rejected ends the map, and so does a shutdown while its input waits.
 local function submit(executor, ...)
+  if not executor:alive() then error("the executor is shut down", 4) end
   local future, message = executor:submit(...)
   if not future then error(message, 0) end
   return future
