@@ -8,7 +8,7 @@ local fern = {}
 ---@field count? integer return as soon as that many are ready
 ---@field timeout? number
 
----Parks. Wait for threads, futures, events, queues, semaphores and locks.
+---Parks. Wait for threads, futures, events, queues, semaphores, locks, processes and signals.
 ---@generic T
 ---@param list T[]
 ---@param options? fern.wait.options
