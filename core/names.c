@@ -207,6 +207,17 @@ static int get_names(struct names **out)
     return 0;
 }
 
+/* What was kept for longer than answers are kept now. */
+static void shorten(struct names *names)
+{
+    double latest = fern_now() + names->seconds;
+    for (fern_list *node = names->list.next; node != &names->list; node = node->next) {
+        fern_name *name = fern_list_entry(node, fern_name, node);
+        if (name->expires > latest)
+            name->expires = latest;
+    }
+}
+
 int fern_resolve_keep(double seconds, size_t most)
 {
     struct names *names;
@@ -215,6 +226,7 @@ int fern_resolve_keep(double seconds, size_t most)
         return rc;
     names->seconds = seconds;
     names->most = most;
+    shorten(names);
     trim(names);
     return 0;
 }

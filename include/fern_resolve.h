@@ -32,7 +32,8 @@ FERN_API int fern_reverse(const struct fern_address *address, char *name, size_t
                           double deadline);
 
 /* Keep answers on this hub for `seconds` (5 unless told; 0: not at all), and no
-   more than `most` (256 unless told). Returns 0, -EDEADLK without a hub, -ENOMEM. */
+   more than `most` (256 unless told); those that are there, no longer than that from
+   now. Returns 0, -EDEADLK without a hub, -ENOMEM. */
 FERN_API int fern_resolve_keep(double seconds, size_t most);
 
 /* Forget all answers, those of look-ups that are under way too. */

@@ -139,6 +139,9 @@ describe("an answer", function()
       assert(net.resolve("other.test"))
       assert(net.resolve("host.test"))
       assert(lookups("host.test") == 6)
+      net.keep_names(0)
+      assert(net.resolve("host.test"))
+      assert(lookups("host.test") == 7)
     ]]
   end)
 

@@ -198,6 +198,19 @@ TEST(an_answer_is_kept_no_longer_than_said)
     leave();
 }
 
+TEST(an_answer_that_is_there_is_kept_no_longer_either)
+{
+    enter(true);
+    CHECK_EQUAL(resolve("a.test", "80"), 80);
+    CHECK_EQUAL(fern_resolve_keep(60, 256), 0);
+    CHECK_EQUAL(resolve("a.test", "80"), 80);
+    CHECK_EQUAL(begun, 1);
+    CHECK_EQUAL(fern_resolve_keep(0, 256), 0);
+    CHECK_EQUAL(resolve("a.test", "80"), 80);
+    CHECK_EQUAL(begun, 2);
+    leave();
+}
+
 TEST(no_more_answers_are_kept_than_said)
 {
     enter(true);
