@@ -7,6 +7,7 @@
 #include "lstream.h"
 
 #include <errno.h>
+#include <string.h>
 
 /* 0 or a failure of what a stream's call returned. LuaSec knows no other words for the
    end of its time than `want`. */
@@ -69,10 +70,13 @@ bool lsocket_over_dirty(const lsocket *self)
     return stream && fern_stream_buffered(stream) > 0;
 }
 
+/* OpenSSL's words, as LuaSec has them, also for a cut, of which fern.tls has its own. */
 const char *lsocket_over_words(const lsocket *self)
 {
-    return self->over && self->over->stream ? fern_stream_words(self->over->stream, FERN_ETLS)
-                                            : fern_error_message(FERN_ETLS);
+    if (!self->over || !self->over->stream)
+        return fern_error_message(FERN_ETLS);
+    const char *words = fern_stream_words(self->over->stream, FERN_ETLS);
+    return strcmp(words, "the peer left without a good-bye") == 0 ? "unexpected eof while reading" : words;
 }
 
 void lsocket_over_drop(lsocket *self)

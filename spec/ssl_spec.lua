@@ -2,6 +2,7 @@
 -- fern.ssl: what LuaSec's users call, over fern.tls; and LuaSec's own ssl.https, unchanged.
 
 local fern = require "fern"
+local net = require "fern.net"
 local nginx = require "spec.support.nginx"
 local script = require "spec.support.script"
 local socket = require "fern.socket"
@@ -137,6 +138,27 @@ describe("an object of ssl", function()
     assert.is_truthy(tostring(peer):find("^SSL connection: .* %(closed%)$"))
     assert.are.equal(-1, peer:getfd())
     assert.are.same({ nil, "closed", 0 }, { peer:send("x") })
+  end)
+
+  it("tells of a cut in OpenSSL's words, with what came before", function()
+    local server <close> = assert(socket.bind("127.0.0.1", 0))
+    local between <close> = assert(net.listen("127.0.0.1", 0))
+    local client = assert(socket.connect("127.0.0.1", (select(2, between:address()))))
+    local near <close> = assert(between:accept(SOON))
+    local far <close> = assert(net.connect("127.0.0.1", (select(2, server:getsockname()))))
+    local _ <close> = fern.spawn(near.copy_to, near, far)
+    local _ <close> = fern.spawn(far.copy_to, far, near)
+    local peer = assert(ssl.wrap(assert(server:accept()), server_cfg()))
+    local other = fern.spawn(peer.dohandshake, peer)
+    client = assert(ssl.wrap(client, client_cfg()))
+    assert(client:dohandshake())
+    assert.is_true(other:wait(SOON))
+    peer:send("rest")
+    assert.are.equal("re", (client:receive(2)))
+    near:shutdown("write")
+    assert.are.same({ nil, "unexpected eof while reading", "st" }, { client:receive("*a") })
+    assert.are.same({ nil, "unexpected eof while reading", "" }, { client:receive() })
+    finish(client, peer)
   end)
 
   it("tells of what it has run out of time for, as LuaSec does, however long that was", function()
