@@ -267,7 +267,8 @@ describe("a PostgreSQL driver", function()
     end)
     local took = fern.now() - start
     for i = 1, 50 do assert.are.equal(i, answers[i]) end
-    assert.is_true(took < 5, "one after the other they take 10 s; it took " .. took)
+    local most = (os.getenv "FLAVOUR" or "") == "" and 1 or 5       -- it takes a quarter of a second
+    assert.is_true(took < most, "one after the other they take 10 s; it took " .. took)
     for _, session in ipairs(sessions) do session:close() end
   end)
 
