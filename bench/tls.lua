@@ -46,7 +46,7 @@ function run.echo(connections)
 end
 
 function run.handshakes()
-  row("TLS handshake in Lua", 1, turns(7, function(server)
+  row("TLS handshake in Lua", 1, turns(15, function(server)
     return load("handshakes", server.port, server.pid, 1000)
   end))
 end
