@@ -157,6 +157,9 @@ int fern_tls_build(const fern_tls_options *options, SSL_CTX **out, char *words, 
 /* "192.0.2.1"; false: it is no address. */
 bool fern_tls_address_text(const ASN1_STRING *address, char *text, size_t size);
 
+/* "2.5.4.3" or "commonName"; "" if it is none. To be freed; NULL for want of memory. */
+char *fern_tls_kind_text(const ASN1_OBJECT *kind, bool digits);
+
 /* The one of the stream, which is of TLS. */
 fern_tls *fern_tls_of(const fern_stream *stream);
 

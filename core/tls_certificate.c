@@ -58,14 +58,9 @@ fern_tls_certificate *fern_tls_certificate_read(const char *pem, size_t size)
 /* What was written to `bio`, which goes. */
 static char *text_of(BIO *bio)
 {
-    char *data, *text = NULL;
+    char *data;
     long size = BIO_get_mem_data(bio, &data);
-    if (size >= 0)
-        text = malloc((size_t)size + 1);
-    if (text) {
-        memcpy(text, data, (size_t)size);
-        text[size] = '\0';
-    }
+    char *text = size > 0 ? strndup(data, (size_t)size) : strdup("");
     BIO_free(bio);
     ERR_clear_error();
     return text;
@@ -211,11 +206,14 @@ char **fern_tls_certificate_names(const fern_tls_certificate *certificate)
 
 /* ---- parts of the subject's and the issuer's ---- */
 
-static char *kind_text(const ASN1_OBJECT *kind, bool digits)
+/* Whole, however long its number is. */
+char *fern_tls_kind_text(const ASN1_OBJECT *kind, bool digits)
 {
-    char text[256];
-    OBJ_obj2txt(text, sizeof text, kind, digits);
-    return strdup(text);
+    int length = OBJ_obj2txt(NULL, 0, kind, digits);
+    char *text = length > 0 ? malloc((size_t)length + 1) : strdup("");
+    if (length > 0 && text)
+        OBJ_obj2txt(text, length + 1, kind, digits);
+    return text;
 }
 
 static char *value_text(const ASN1_STRING *value)
@@ -242,7 +240,7 @@ char *fern_tls_certificate_part(const fern_tls_certificate *certificate, bool is
         return NULL;
     if (part == FERN_TLS_PART_VALUE)
         return value_text(X509_NAME_ENTRY_get_data(entry));
-    return kind_text(X509_NAME_ENTRY_get_object(entry), part == FERN_TLS_PART_OID);
+    return fern_tls_kind_text(X509_NAME_ENTRY_get_object(entry), part == FERN_TLS_PART_OID);
 }
 
 /* ---- time ---- */

@@ -7,11 +7,8 @@
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum { KIND_SIZE = 128 };
 
 /* ---- names ---- */
 
@@ -28,11 +25,8 @@ void fern_tls_pieces_free(fern_tls_piece *parts, size_t count)
 /* False for want of memory. */
 static bool set_kind(fern_tls_piece *part, const ASN1_OBJECT *object)
 {
-    char text[KIND_SIZE] = "";
-    OBJ_obj2txt(text, sizeof text, object, 1);
-    part->kind = strdup(text);
-    OBJ_obj2txt(text, sizeof text, object, 0);
-    part->name = strdup(text);
+    part->kind = fern_tls_kind_text(object, true);
+    part->name = fern_tls_kind_text(object, false);
     return part->kind && part->name;
 }
 

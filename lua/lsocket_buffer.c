@@ -31,6 +31,11 @@ static size_t buffered(const lsocket *self)
     return self->last - self->first;
 }
 
+static const char *first_byte(const lsocket *self)
+{
+    return self->data ? self->data + self->first : "";
+}
+
 static void forget_buffer(lsocket *self)
 {
     free(self->data);
@@ -102,7 +107,7 @@ static int fill(lsocket *self, size_t wanted, double start)
 /* Is it there? What has no LF up to *seen needs no second look. */
 static bool look(const lsocket *self, const struct wish *wish, size_t *seen, struct found *found)
 {
-    const char *data = self->data + self->first, *end;
+    const char *data = first_byte(self), *end;
     size_t length = buffered(self);
     found->count = found->used = length;
     if (wish->kind == COUNT) {
@@ -156,17 +161,17 @@ static void add_line(luaL_Buffer *buffer, const char *data, size_t count)
 static void push_found(lua_State *L, const lsocket *self, const struct wish *wish, size_t count)
 {
     size_t length = 0;
-    const char *prefix = lua_tolstring(L, 3, &length), *data = self->data + self->first;
-    bool plain = wish->kind != LINE || count == 0 || !memchr(data, '\r', count);
+    const char *prefix = lua_tolstring(L, 3, &length), *data = first_byte(self);
+    bool plain = wish->kind != LINE || !memchr(data, '\r', count);
     if (length == 0 && plain) {
-        lua_pushlstring(L, count ? data : "", count);
+        lua_pushlstring(L, data, count);
         return;
     }
     luaL_Buffer buffer;
     luaL_buffinitsize(L, &buffer, length + count);
     if (length)
         luaL_addlstring(&buffer, prefix, length);
-    if (plain && count)
+    if (plain)
         luaL_addlstring(&buffer, data, count);
     else
         add_line(&buffer, data, count);

@@ -99,7 +99,8 @@ static int make_stream(lsocket *self, fern_stream **out)
     if (rc < 0)
         return rc;
     lsocket_forget(self);
-    rc = fern_stream_unread(*out, self->data + self->first, self->last - self->first);
+    if (self->first < self->last)
+        rc = fern_stream_unread(*out, self->data + self->first, self->last - self->first);
     if (rc < 0)
         fern_stream_close(*out);
     self->first = self->last = 0;

@@ -464,6 +464,37 @@ TEST(certificates_tell_what_is_in_them)
     leave();
 }
 
+/* Of what is long, nothing is left out; of a name without parts there is a text. */
+TEST(certificates_of_odd_names_are_told_whole)
+{
+    char kind[600] = "1.3";
+    size_t count = 0;
+    for (int i = 0; i < 28; i++)
+        strcat(kind, ".1234567890");
+    X509 *x509 = X509_new();
+    ASN1_OBJECT *object = OBJ_txt2obj(kind, 1);
+    X509_set_version(x509, 2);
+    X509_NAME_add_entry_by_OBJ(X509_get_subject_name(x509), object, MBSTRING_UTF8,
+                               (const unsigned char *)"odd", -1, -1, 0);
+    X509_gmtime_adj(X509_getm_notBefore(x509), 0);
+    X509_gmtime_adj(X509_getm_notAfter(x509), 1000);
+    X509_set_pubkey(x509, ca.pkey);
+    X509_sign(x509, ca.pkey, EVP_sha256());
+    char *number = fern_tls_certificate_part(x509, false, 0, FERN_TLS_PART_OID);
+    char *issuer = fern_tls_certificate_issuer(x509);
+    fern_tls_piece *pieces = fern_tls_certificate_pieces(x509, FERN_TLS_SUBJECT, true, &count);
+    CHECK_STRING(number, kind);
+    CHECK_STRING(issuer, "");
+    CHECK_EQUAL(count, 1);
+    CHECK_STRING(pieces[0].kind, kind);
+    CHECK_STRING(pieces[0].value, "odd");
+    fern_tls_pieces_free(pieces, count);
+    free(number);
+    free(issuer);
+    ASN1_OBJECT_free(object);
+    X509_free(x509);
+}
+
 /* ---- contexts ---- */
 
 static void check_bad(const fern_tls_options *options, int rc, const char *words)
