@@ -81,9 +81,13 @@ static ssize_t decrypt(fern_tls *self, void *buffer, size_t size)
     return count;
 }
 
-/* It may still listen: nothing but reading has failed. */
+/* It may still listen: nothing but reading has failed, if that is not as good an end. */
 static int cut_off(fern_tls *self)
 {
+    if (SSL_get_options(self->ssl) & SSL_OP_IGNORE_UNEXPECTED_EOF) {
+        self->ended = true;
+        return 0;
+    }
     fern_tls_fail_with(self, FERN_ETLS, "the peer left without a good-bye");
     self->truncated = true;
     self->failure = 0;

@@ -70,24 +70,31 @@ static int use_chain(fern_tls_making *self, BIO *bio)
 
 static int use_key(fern_tls_making *self, BIO *bio)
 {
+    const X509 *certificate = SSL_CTX_get0_certificate(self->ctx);
     EVP_PKEY *key = PEM_read_bio_PrivateKey(bio, NULL, give_password, self);
-    int ok = key && X509_check_private_key(SSL_CTX_get0_certificate(self->ctx), key) &&
+    int ok = key && (!certificate || X509_check_private_key(certificate, key)) &&
              SSL_CTX_use_PrivateKey(self->ctx, key);
     EVP_PKEY_free(key);
     return ok;
 }
 
-static int be(fern_tls_making *self, const fern_tls_identity *identity, size_t number)
+static int read_chain(fern_tls_making *self, const char *text)
 {
-    BIO *bio = fern_tls_open_pem(self, identity->certificate, "certificate");
+    BIO *bio = fern_tls_open_pem(self, text, "certificate");
     int ok = bio && use_chain(self, bio);
     BIO_free(bio);
-    if (!ok)
+    return ok;
+}
+
+/* A key without a certificate is of no use, but has to be one. */
+static int be(fern_tls_making *self, const fern_tls_identity *identity, size_t number)
+{
+    if (identity->certificate && !read_chain(self, identity->certificate))
         return 0;
     self->asked = false;
     self->password = identity->password;
-    bio = fern_tls_open_pem(self, identity->key ? identity->key : identity->certificate, "key");
-    ok = bio && use_key(self, bio);
+    BIO *bio = fern_tls_open_pem(self, identity->key ? identity->key : identity->certificate, "key");
+    int ok = bio && use_key(self, bio);
     BIO_free(bio);
     if (!ok && self->asked && !self->password)
         self->locked = number;
@@ -99,7 +106,7 @@ static int set_identities(fern_tls_making *self)
     const fern_tls_options *options = self->options;
     const fern_tls_identity first = { options->certificate, options->key, options->password };
     const fern_tls_identity *other = options->others;
-    int ok = !first.certificate || be(self, &first, 1);
+    int ok = (!first.certificate && !first.key) || be(self, &first, 1);
     for (size_t i = 0; ok && other && other[i].certificate; i++)
         ok = be(self, &other[i], i + 2);
     return ok;

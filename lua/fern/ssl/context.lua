@@ -48,7 +48,8 @@ function steps.protocol(options, cfg)
   return true
 end
 
--- A password that no key wants is not looked at, but must be one.
+-- A password that no key wants is not looked at, but must be one; so must a key be that
+-- has no certificate.
 function steps.certificates(options, cfg)
   local list = {}
   for _, one in ipairs(cfg.certificates or { cfg }) do
@@ -56,6 +57,8 @@ function steps.certificates(options, cfg)
     if one.key and one.password and kind ~= "function" and kind ~= "string" then return nil, "invalid password type" end
     if one.certificate then
       list[#list + 1] = { certificate = one.certificate, key = one.key, password = one.password or nil }
+    elseif one.key then
+      options.key, options.password = one.key, one.password or nil
     end
   end
   if #list > 0 then options.certificates = list end
