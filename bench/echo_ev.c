@@ -3,6 +3,8 @@
    a connection: the baseline of echo_fern.c and echo.lua. Each does, by its
    argument:
      echo    sends back what comes
+     pages   likewise, and touches a page of each connection's own, as a stack is one:
+             what any server costs at least that has a stack a connection
      sink    reads up to the end, and answers with a byte
      source  sends 1 GB
    on a port that it prints along with its process id. */
@@ -17,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -31,6 +34,29 @@ struct connection {
 };
 
 static char buffer[PIECE];
+
+/* ---- pages ---- */
+
+enum { NUMBERS = 4096, STACK = 516 * 1024, LINE = 64, LINES = 16 };
+static char *pages;
+
+static void map_pages(void)
+{
+    pages = mmap(NULL, (size_t)NUMBERS * STACK, PROT_READ | PROT_WRITE,
+                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
+    if (pages == MAP_FAILED)
+        abort();
+}
+
+/* As much as a thread of C that waits has on its stack and around. */
+static void touch_page(int number)
+{
+    char *page = pages + (size_t)(number % NUMBERS) * STACK;
+    for (int i = 0; i < LINES; i++)
+        page[i * LINE]++;
+}
+
+/* ---- connections ---- */
 
 static void drop(struct ev_loop *loop, struct connection *self)
 {
@@ -90,6 +116,12 @@ static void on_echo(struct ev_loop *loop, ev_io *io, int events)
         keep_unsent(loop, self, buffer + (put > 0 ? put : 0), (size_t)(got - (put > 0 ? put : 0)));
 }
 
+static void on_page(struct ev_loop *loop, ev_io *io, int events)
+{
+    touch_page(io->fd);
+    on_echo(loop, io, events);
+}
+
 static void on_sink(struct ev_loop *loop, ev_io *io, int events)
 {
     (void)events;
@@ -143,7 +175,12 @@ static int open_listener(void)
 int main(int argc, char **argv)
 {
     const char *what = argc > 1 ? argv[1] : "echo";
-    on_ready = strcmp(what, "sink") == 0 ? on_sink : strcmp(what, "source") == 0 ? on_source : on_echo;
+    on_ready = strcmp(what, "sink") == 0     ? on_sink
+               : strcmp(what, "source") == 0 ? on_source
+               : strcmp(what, "pages") == 0  ? on_page
+                                             : on_echo;
+    if (on_ready == on_page)
+        map_pages();
     struct ev_loop *loop = ev_loop_new(EVFLAG_AUTO);
     ev_io listener;
     ev_io_init(&listener, on_accept, open_listener(), EV_READ);

@@ -22,9 +22,13 @@ local function load(...) return servers.load("echo_load", ...) end
 local run = {}
 
 function run.echo(connections)
-  local cost = servers.turns(15, commands "echo", function(server)
+  local given = commands "echo"
+  given.pages = commands("pages").ev
+  local cost = servers.turns(15, given, function(server)
     return load("echo", server.port, server.pid, connections, 100000)
   end)
+  measure.row { figure = "TCP echo by libev, with a page of memory a connection", threads = connections,
+    value = cost.pages, unit = "µs", baseline = cost.ev }
   for _, row in ipairs { { "c", "TCP echo in C", 1.05 }, { "lua", "TCP echo in Lua", 1.15 } } do
     measure.row { figure = row[2], threads = connections, value = cost[row[1]], unit = "µs",
       baseline = cost.ev, limit = row[3], aim = row[3] }
