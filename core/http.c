@@ -194,6 +194,25 @@ static int give(const struct request *request, fern_http_transfer *transfer, int
     return 0;
 }
 
+/* libcurl's own join loses the path before a fragment, and takes a fragment's slash for one. */
+static int follow_fragment(struct request *request, int status, const char *location)
+{
+    char *target = NULL, *clean = fern_http_url_copy(location);
+    int rc = clean ? fern_http_join(request->hop.url, clean, &target) : -ENOMEM;
+    rc = rc < 0 ? fail(request, rc, NULL) : follow(request, status, target);
+    free(target);
+    free(clean);
+    return rc;
+}
+
+static int follow_answer(struct request *request, const fern_http_transfer *transfer, int status,
+                         const char *target)
+{
+    const char *location = fern_http_answer_header(transfer->answer, "Location");
+    bool fragment = location && (location[0] == '#' || strchr(request->hop.url, '#'));
+    return fragment ? follow_fragment(request, status, location) : follow(request, status, target);
+}
+
 /* What came of a hop: 0 and *out, an error, or 1 to go on. */
 static int conclude(struct request *request, fern_http_transfer *transfer,
                     fern_http_response **out)
@@ -208,7 +227,7 @@ static int conclude(struct request *request, fern_http_transfer *transfer,
     curl_easy_getinfo(transfer->easy, CURLINFO_REDIRECT_URL, &target);
     if (target && !transfer->answered && request->options->max_redirects >= 0 &&
         fern_http_transfer_redirects(status)) {
-        int rc = follow(request, (int)status, target);
+        int rc = follow_answer(request, transfer, (int)status, target);
         return rc < 0 ? rc : 1;
     }
     int rc = give(request, transfer, (int)status, out);
@@ -255,15 +274,28 @@ static int begin(struct request *request, fern_http_response **out)
     return rc;
 }
 
+/* Of the body itself, or of one of its parts; or NULL. */
+static fern_http_upload *upload_at(const fern_http_options *options, size_t index)
+{
+    return index == 0 ? options->upload : options->parts[index - 1].upload;
+}
+
+/* Who writes them may let go of them at any time. */
+static void hold_uploads(const fern_http_options *options)
+{
+    for (size_t i = 0; i <= options->part_count; i++)
+        if (upload_at(options, i))
+            upload_at(options, i)->refs++;
+}
+
 /* Nobody sends them any more; those of a streamed answer may still be sent. */
 static void end_uploads(const fern_http_options *options)
 {
-    if (options->upload && !options->upload->transfer)
-        fern_http_upload_over(options->upload);
-    for (size_t i = 0; i < options->part_count; i++) {
-        fern_http_upload *upload = options->parts[i].upload;
+    for (size_t i = 0; i <= options->part_count; i++) {
+        fern_http_upload *upload = upload_at(options, i);
         if (upload && !upload->transfer)
             fern_http_upload_over(upload);
+        fern_http_upload_unref(upload);
     }
 }
 
@@ -274,6 +306,7 @@ int fern_http_request(const fern_http_options *options, double deadline,
         .options = options, .deadline = deadline, .multi = options->client,
     };
     const char *fault = find_fault(options);
+    hold_uploads(options);
     int rc = fault ? -EINVAL : fern_http_client_check();
     if (rc == 0 && !request.multi)
         rc = fern_http_client_own(&request.multi);

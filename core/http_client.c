@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
    http_client: whose connections are whose. The hub keeps one client for all who
    name none, and a reference to each other one that is open: the hub's end
-   closes them. What is left of a closed one goes with its last reference. */
+   closes them, or that of the last who could use it. What is left of a closed one goes
+   with its last reference. */
 #include "http_client.h"
 
 #include <errno.h>
@@ -11,17 +12,29 @@
 enum { CONNECTIONS_MAX = 512 }; /* kept open for the next requests */
 
 static const char own;          /* the hub's is kept under this; others under themselves */
+static const fern_http_client_options usual;
 
 void fern_http_client_ref(fern_http_client *client)
 {
     client->refs++;
 }
 
+/* With only the hub's reference and nothing under way nobody can use it again. */
+void fern_http_client_settle(fern_http_client *client)
+{
+    bool left = client->refs == 1 && client->key == client && client->statistics.running == 0;
+    if (left && !client->closing)
+        fern_http_multi_shut_soon(client);
+}
+
 void fern_http_client_unref(fern_http_client *client)
 {
-    if (!client || --client->refs)
+    if (!client)
         return;
-    fern_http_multi_free(client);
+    if (--client->refs > 0)
+        fern_http_client_settle(client);
+    else
+        fern_http_multi_free(client);
 }
 
 /* ---- open ---- */
@@ -125,7 +138,7 @@ int fern_http_client_new(const fern_http_client_options *options, fern_http_clie
 {
     int rc = fern_http_client_check();
     if (rc == 0)
-        rc = open_client(options, NULL, out);
+        rc = open_client(options ? options : &usual, NULL, out);
     if (rc == 0)
         fern_http_client_ref(*out);     /* one for the hub, one for the caller */
     return rc;
@@ -147,7 +160,6 @@ fern_http_spare *fern_http_client_spare(void)
 
 int fern_http_client_own(fern_http_client **out)
 {
-    static const fern_http_client_options usual;
     *out = find_own();
     return *out ? 0 : open_client(&usual, &own, out);
 }

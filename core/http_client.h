@@ -18,6 +18,9 @@ fern_http_spare *fern_http_client_spare(void);
 
 void fern_http_client_ref(fern_http_client *client);
 
+/* Something of it has ended: it closes soon, if nobody can use it any more. */
+void fern_http_client_settle(fern_http_client *client);
+
 /* On the hub's stack: it closes now. */
 void fern_http_client_closing(fern_http_client *client);
 

@@ -228,6 +228,7 @@ static void act(fern_http_client *multi, curl_socket_t fd, int events)
     }
     collect(multi);
     release_sigpipe(multi, &old);
+    fern_http_client_settle(multi);
     bool more = !fern_list_empty(&multi->resuming) || !fern_list_empty(&multi->failing) ||
                 multi->closing;
     set_timer(multi, more ? 0 : multi->due);

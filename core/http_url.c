@@ -195,15 +195,33 @@ void fern_http_origins_deinit(fern_http_origins *origins)
 
 /* ---- one URL seen from another ---- */
 
+/* A fragment is no part of what others are relative to. */
+static int set_base(CURLU *parsed, const char *base)
+{
+    char *text = strndup(base, strcspn(base, "#"));
+    int rc = text ? from_curl(curl_url_set(parsed, CURLUPART_URL, text, 0)) : -ENOMEM;
+    free(text);
+    return rc;
+}
+
+/* What is nothing but a fragment, or nothing at all, is the base itself (RFC 3986, 5.2.2),
+   for which libcurl takes the base's folder. */
+static int set_relative(CURLU *parsed, const char *url)
+{
+    if (url[0] && url[0] != '#')
+        return from_curl(curl_url_set(parsed, CURLUPART_URL, url, 0));
+    return url[0] && url[1] ? from_curl(curl_url_set(parsed, CURLUPART_FRAGMENT, url + 1, 0)) : 0;
+}
+
 int fern_http_join(const char *base, const char *url, char **out)
 {
     CURLU *parsed = curl_url();
     char *joined = NULL;
     if (!parsed)
         return -ENOMEM;
-    int rc = base ? from_curl(curl_url_set(parsed, CURLUPART_URL, base, 0)) : 0;
+    int rc = base ? set_base(parsed, base) : 0;
     if (rc == 0)
-        rc = from_curl(curl_url_set(parsed, CURLUPART_URL, url, 0));
+        rc = base ? set_relative(parsed, url) : from_curl(curl_url_set(parsed, CURLUPART_URL, url, 0));
     if (rc == 0)
         rc = from_curl(curl_url_get(parsed, CURLUPART_URL, &joined, 0));
     curl_url_cleanup(parsed);

@@ -178,7 +178,8 @@ typedef struct fern_http_client_options {
     size_t max_idle;                    /* kept open for the next requests; 0: 512 */
 } fern_http_client_options;
 
-/* Returns 0, -EDEADLK without a hub, or -ENOMEM. Counted. The hub's end closes it. */
+/* `options` may be NULL. Returns 0, -EDEADLK without a hub, or -ENOMEM. Counted: when the
+   last reference has gone and no request is under way, or at the hub's end, it closes. */
 FERN_API int fern_http_client_new(const fern_http_client_options *options,
                                   fern_http_client **out);
 FERN_API void fern_http_client_unref(fern_http_client *client);

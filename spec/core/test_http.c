@@ -459,6 +459,116 @@ TEST(an_upload_ends_with_its_request)
     fern_hub_close(hub, FERN_NEVER);
 }
 
+/* It lets go of what it has written. */
+static int feed_and_leave(void *arg)
+{
+    fern_http_upload *upload = arg;
+    int rc = fern_http_upload_begin(upload);
+    if (rc == 0)
+        rc = fern_http_upload_write(upload, "x", 1, FERN_NEVER);
+    fern_http_upload_end(upload, rc);
+    fern_http_upload_unref(upload);
+    return rc;
+}
+
+TEST(an_upload_is_the_writers_to_let_go_of)
+{
+    fern_hub *hub = open_hub();
+    struct site site = { 0 };
+    fern_thread *server = open_site(&site, hello), *feeder;
+    fern_http_upload *upload;
+    fern_http_response *response = NULL;
+    CHECK_EQUAL(fern_http_upload_new(1, &upload), 0);
+    CHECK_EQUAL(fern_spawn(feed_and_leave, upload, NULL, &feeder), 0);
+    fern_http_options options = { .url = site.url, .proxy = "", .upload = upload };
+    CHECK_EQUAL(fern_http_request(&options, FERN_NEVER, &response), 0);
+    CHECK_EQUAL(join(feeder), 0);
+    fern_http_response_free(response);
+    close_site(&site, server);
+    fern_hub_close(hub, FERN_NEVER);
+}
+
+static int lowest_descriptor(void)
+{
+    int fd = dup(0);
+    close(fd);
+    return fd;
+}
+
+TEST(a_client_that_nobody_can_use_is_closed)
+{
+    fern_hub *hub = open_hub();
+    fern_http_client *client;
+    int before = lowest_descriptor();
+    for (int i = 0; i < 10; i++) {
+        CHECK_EQUAL(fern_http_client_new(NULL, &client), 0);
+        fern_http_client_unref(client);
+        CHECK_EQUAL(fern_sleep(fern_now() + 0.001), 0);
+    }
+    CHECK_EQUAL(lowest_descriptor(), before);
+    fern_hub_close(hub, FERN_NEVER);
+}
+
+TEST(a_streamed_body_outlives_the_last_reference_to_its_client)
+{
+    fern_hub *hub = open_hub();
+    fern_http_client *client;
+    fern_http_statistics found;
+    char bytes[16];
+    struct site site = { 0 };
+    fern_thread *server = open_site(&site, hello);
+    CHECK_EQUAL(fern_http_client_new(NULL, &client), 0);
+    fern_http_options options = { .url = site.url, .proxy = "", .client = client, .stream = true };
+    fern_http_response *response = NULL;
+    CHECK_EQUAL(fern_http_request(&options, FERN_NEVER, &response), 0);
+    fern_http_client_inspect(client, &found);
+    fern_http_client_unref(client);
+    CHECK_EQUAL(fern_http_response_read(response, bytes, sizeof bytes, fern_now() + 60), 5);
+    CHECK_EQUAL(fern_http_response_read(response, bytes, sizeof bytes, fern_now() + 60), 0);
+    fern_http_response_free(response);
+    close_site(&site, server);
+    fern_hub_close(hub, FERN_NEVER);
+}
+
+static void check_join(const char *base, const char *url, const char *expected)
+{
+    char *joined = NULL;
+    CHECK_EQUAL(fern_http_join(base, url, &joined), 0);
+    CHECK_STRING(joined, expected);
+    free(joined);
+}
+
+TEST(urls_are_joined_as_rfc_3986_says)
+{
+    check_join("http://h/r/a", "b", "http://h/r/b");
+    check_join("http://h/r/a?x=1", "", "http://h/r/a?x=1");
+    check_join("http://h/r/a?x=1", "#f", "http://h/r/a?x=1#f");
+    check_join("http://h/r/a#old", "#f", "http://h/r/a#f");
+    check_join("http://h/r/a?x=1", "?y=2", "http://h/r/a?y=2");
+    check_join("http://h/a#b/c", "e", "http://h/e");
+    check_join("http://h/a/b", "//other/x", "http://other/x");
+    check_join("http://h/a/b", "../c", "http://h/c");
+    check_join(NULL, "http://h/a#f", "http://h/a#f");
+}
+
+TEST(a_redirect_to_a_fragment_asks_for_the_same_page)
+{
+    static const char moved[] =
+        "HTTP/1.1 302 Found\r\nLocation: #there\r\nContent-Length: 0\r\n\r\n";
+    fern_hub *hub = open_hub();
+    struct site site = { 0 };
+    fern_thread *server = open_site(&site, moved);
+    char url[128], error[FERN_HTTP_ERROR_SIZE] = "", expected[256];
+    snprintf(url, sizeof url, "%sa/b#c/d", site.url);
+    fern_http_response *response = NULL;
+    fern_http_options options = { .url = url, .proxy = "", .error = error, .max_redirects = 1 };
+    CHECK_EQUAL(fern_http_request(&options, FERN_NEVER, &response), FERN_EREDIRECTS);
+    snprintf(expected, sizeof expected, "redirected to %sa/b#there: ", site.url);
+    CHECK(strncmp(error, expected, strlen(expected)) == 0);
+    close_site(&site, server);
+    fern_hub_close(hub, FERN_NEVER);
+}
+
 TEST(a_client_outlives_its_hub)
 {
     fern_hub *hub = open_hub();
