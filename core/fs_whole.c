@@ -2,7 +2,7 @@
    fs_whole: files that are read and written at once, in one call of an OS thread. What
    is written in the place of a file comes from a new one beside it, which is on the
    disk before it gets the name: a file of that name is whole at every moment. */
-#define _GNU_SOURCE             /* O_DIRECTORY */
+#define _GNU_SOURCE             /* O_DIRECTORY, asprintf */
 #include "fs.h"
 
 #include <errno.h>
@@ -196,6 +196,35 @@ static int replace(fern_fs_call *call, const char *path)
     return rc;
 }
 
+/* What the link at `path` says, as seen from where we are. NULL: errno. */
+static char *read_link(const char *path)
+{
+    char text[PATH_MAX], *target;
+    ssize_t length = readlink(path, text, sizeof text - 1);
+    const char *slash = strrchr(path, '/');
+    if (length < 0)
+        return NULL;
+    text[length] = '\0';
+    int before = slash && text[0] != '/' ? (int)(slash - path) + 1 : 0;
+    return asprintf(&target, "%.*s%s", before, path, text) < 0 ? NULL : target;
+}
+
+/* Where links lead, be it to nothing yet. NULL: errno. */
+static char *follow_links(const char *path)
+{
+    enum { LINKS = 40 };        /* as many as Linux follows */
+    struct stat found;
+    char *at = strdup(path);
+    for (int i = 0; at && lstat(at, &found) == 0 && S_ISLNK(found.st_mode); i++) {
+        char *next = i < LINKS ? read_link(at) : NULL;
+        if (i == LINKS)
+            errno = ELOOP;
+        free(at);
+        at = next;
+    }
+    return at;
+}
+
 /* A device or a FIFO is not replaced, and may have to be waited for. */
 static int run_write(fern_fs_call *call)
 {
@@ -205,9 +234,7 @@ static int run_write(fern_fs_call *call)
         return -ESPIPE;
     if ((call->flags & HOW) != FERN_FS_ATOMIC || type == S_IFBLK)
         return write_there(call);
-    if (lstat(call->path, &found) < 0 || !S_ISLNK(found.st_mode))
-        return replace(call, call->path);
-    char *target = realpath(call->path, NULL);
+    char *target = follow_links(call->path);
     if (!target)
         return fern_fs_error();
     int rc = replace(call, target);

@@ -465,6 +465,23 @@ TEST(what_takes_the_place_has_the_old_permissions_and_keeps_links)
     end();
 }
 
+TEST(what_takes_the_place_of_nothing_stands_where_the_link_leads)
+{
+    char target[64] = "";
+    struct stat stat;
+    begin();
+    CHECK_EQUAL(fern_fs_symlink("a", other, FERN_NEVER), 0);
+    CHECK_EQUAL(fern_fs_write_file(other, "new", 3, FERN_FS_ATOMIC, 0666, true, FERN_NEVER), 0);
+    CHECK_EQUAL(fern_fs_lstat(other, FERN_NEVER, &stat), 0);
+    CHECK(S_ISLNK(stat.st_mode));
+    check_file(path, "new");
+    CHECK_EQUAL(fern_fs_remove(path, FERN_NEVER), 0);
+    snprintf(target, sizeof target, "%s", strrchr(other, '/') + 1);
+    CHECK_EQUAL(fern_fs_symlink(target, path, FERN_NEVER), 0);      /* each leads to the other */
+    CHECK_EQUAL(fern_fs_write_file(other, "new", 3, FERN_FS_ATOMIC, 0666, true, FERN_NEVER), -ELOOP);
+    end();
+}
+
 static int replace_it(void *arg)
 {
     (void)arg;
