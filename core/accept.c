@@ -25,6 +25,9 @@ static bool lost_one(int error)
     switch (error) {
     case ECONNABORTED: case EPROTO: case ENOPROTOOPT: case ENETDOWN: case ENETUNREACH:
     case EHOSTDOWN: case EHOSTUNREACH: case EINTR:
+#ifdef ENONET
+    case ENONET:
+#endif
         return true;
     default:
         return false;

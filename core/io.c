@@ -346,7 +346,8 @@ static int release(fern_hub *hub, fern_io *io)
 int fern_io_release(fern_io *io)
 {
     fern_hub *hub = fern_hub_here;
-    return hub ? release(hub, io) : -EBADF;
+    int fd = hub ? release(hub, io) : -EBADF;
+    return fd >= 0 && fcntl(fd, F_GETFD) < 0 ? -EBADF : fd;    /* closed behind our back */
 }
 
 static void close_own(fern_hub *hub, fern_io *io)

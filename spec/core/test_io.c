@@ -1350,6 +1350,19 @@ static void on_timer(fern_timer *timer)
 
 #define NAMED(letter) { .timer.fn = on_timer, .name = letter }
 
+TEST(what_was_closed_behind_our_back_is_not_given_back)
+{
+    int ends[2];
+    fern_io *io;
+    enter();
+    CHECK_EQUAL(pipe(ends), 0);
+    CHECK_EQUAL(fern_io_open(ends[0], &io), 0);
+    close(ends[0]);
+    CHECK_EQUAL(fern_io_release(io), -EBADF);
+    close(ends[1]);
+    leave();
+}
+
 TEST(timers_fire_by_time_and_then_by_start)
 {
     struct named timers[] = { NAMED('a'), NAMED('b'), NAMED('c'), NAMED('d'), NAMED('e') };
