@@ -151,9 +151,18 @@ static void tell(const fern_tls_options *options, const char *words)
         snprintf(options->error, FERN_TLS_ERROR_SIZE, "%s", words);
 }
 
+static int refuse(const fern_tls_options *options, const char *words)
+{
+    tell(options, words);
+    return -EINVAL;
+}
+
 /* Parks. */
 static int build(const fern_tls_options *options, double deadline, SSL_CTX **out)
 {
+    int least = options->min_version ? options->min_version : TLS1_2_VERSION;
+    if (options->max_version && options->max_version < least)
+        return refuse(options, "max_version is below min_version");
     job *self = new_job(options);
     int rc = self ? fern_offload(run_job, self, free_job, deadline) : -ENOMEM;
     if (rc < 0) {
@@ -213,6 +222,9 @@ static fern_tls_context *new_context(const fern_tls_options *options)
 int fern_tls_context_new(const fern_tls_options *options, double deadline, fern_tls_context **out)
 {
     SSL_CTX *ctx = NULL;
+    bool known = options->certificate || options->others || options->choose || options->psk;
+    if (options->server && !known)
+        return refuse(options, "a server needs a certificate");
     fern_tls_context *self = new_context(options);
     int rc = self ? build(options, deadline, &ctx) : -ENOMEM;
     if (rc == 0)

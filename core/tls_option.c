@@ -30,6 +30,7 @@ static const struct option options[] = {
     { "legacy_server_connect", SSL_OP_LEGACY_SERVER_CONNECT },
     { "microsoft_big_sslv3_buffer", SSL_OP_MICROSOFT_BIG_SSLV3_BUFFER },
     { "microsoft_sess_id_bug", SSL_OP_MICROSOFT_SESS_ID_BUG },
+    { "msie_sslv2_rsa_padding", SSL_OP_MSIE_SSLV2_RSA_PADDING },
     { "netscape_ca_dn_bug", SSL_OP_NETSCAPE_CA_DN_BUG },
     { "netscape_challenge_bug", SSL_OP_NETSCAPE_CHALLENGE_BUG },
     { "netscape_demo_cipher_change_bug", SSL_OP_NETSCAPE_DEMO_CIPHER_CHANGE_BUG },

@@ -56,7 +56,10 @@ int lsocket_over_send(lsocket *self, const void *data, size_t size, double start
     if (!stream)
         return LSOCKET_CLOSED;
     int rc = fern_stream_write(stream, data, size, deadline_of(self, start), count);
-    return outcome(self, rc, LSOCKET_WANT_WRITE);
+    int failure = outcome(self, rc, LSOCKET_WANT_WRITE);
+    if (failure == EPIPE || failure == ECONNRESET || failure == LSOCKET_CLOSED)
+        *count = 0;             /* what has been encrypted has not arrived */
+    return failure;
 }
 
 int lsocket_over_fd(const lsocket *self)

@@ -7,6 +7,7 @@ local nginx = require "spec.support.nginx"
 local script = require "spec.support.script"
 local socket = require "fern.socket"
 local ssl = require "fern.ssl"
+local tls = require "fern.tls"
 
 fern.patch { "socket", "ssl" }
 
@@ -160,6 +161,33 @@ describe("an object of ssl", function()
     check(client)
     finish(client, peer)
   end
+
+  it("counts nothing as sent that has not left", function()
+    local client, peer = pair()
+    peer:close()
+    local results
+    repeat
+      results = table.pack(client:send("hello"))
+      fern.sleep(0.01)
+    until results[1] == nil
+    assert.are.same({ nil, "closed", 0, n = 3 }, results)
+    client:close()
+  end)
+
+  it("resumes the sessions of clients that keep them", function()
+    local theirs, ours = assert(ssl.newcontext(server_cfg())), tls.context { cafile = pem "ca.pem" }
+    local server <close> = assert(socket.bind("127.0.0.1", 0))
+    for round = 1, 2 do
+      local client = assert(net.connect("127.0.0.1", (select(2, server:getsockname()))))
+      local peer = assert(ssl.wrap(assert(server:accept()), theirs))
+      local greeting = fern.spawn(function() return peer:dohandshake() and peer:send("x") end)
+      local stream <close> = assert(tls.wrap(client, { context = ours, host = "127.0.0.1", timeout = SOON }))
+      assert.are.equal("x", stream:read(1))
+      assert.are.equal(round == 2, stream:session_reused())
+      assert.are.equal(1, greeting:wait(SOON))
+      peer:close()
+    end
+  end)
 
   it("tells of a cut in OpenSSL's words, with what came before", function()
     cut(nil, function(client)
@@ -627,6 +655,7 @@ describe("newcontext", function()
     check("invalid PSK configuration", { psk = 5 })
     check("invalid PSK configuration", { psk = { hint = "x", callback = print } })
     assert.is_nil((ssl.wrap(socket.tcp(), client_cfg { mode = "x" })))
+    assert.is_truthy(ssl.newcontext(client_cfg { depth = "3", options = "msie_sslv2_rsa_padding" }))
   end)
 
   it("and wrap say what is wrong with what they are given", function()

@@ -518,6 +518,9 @@ TEST(what_is_wrong_with_options_is_told)
               "certificate: no start line");
     check_bad(&(fern_tls_options){ .certificate = ours.certificate, .key = theirs.key }, FERN_ETLS,
               "key: key values mismatch");
+    check_bad(&(fern_tls_options){ .server = true }, -EINVAL, "a server needs a certificate");
+    check_bad(&(fern_tls_options){ .min_version = TLS1_3_VERSION, .max_version = TLS1_2_VERSION }, -EINVAL,
+              "max_version is below min_version");
     check_bad(&(fern_tls_options){ .key = "/no/such/key" }, -ENOENT, "/no/such/key: no such file or directory");
     check_bad(&(fern_tls_options){ .key = ours.certificate }, FERN_ETLS, "key: unsupported");
     check_bad(&(fern_tls_options){ .ciphers = "none at all" }, FERN_ETLS, "ciphers: no cipher match");

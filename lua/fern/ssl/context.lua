@@ -224,11 +224,13 @@ end
 function context.new(cfg)
   local options = {
     cafile = cfg.cafile, capath = cfg.capath, ciphers = cfg.ciphers, ciphersuites = cfg.ciphersuites,
-    depth = cfg.depth, handshake_timeout = math.huge, sessions = 0,
+    depth = math.tointeger(tonumber(cfg.depth)) or cfg.depth, handshake_timeout = math.huge,
   }
   if cfg.mode == "server" then
     options.server, options.sni = true, choose
-  elseif cfg.mode ~= "client" then
+  elseif cfg.mode == "client" then
+    options.sessions = 0        -- each connection begins anew
+  else
     return nil, ("invalid mode (%s)"):format(tostring(cfg.mode))
   end
   for _, name in ipairs(ORDER) do
