@@ -168,6 +168,8 @@ int fern_http_client_own(fern_http_client **out)
 
 void fern_http_client_closing(fern_http_client *client)
 {
+    if (client->closed)
+        return;                 /* forgotten, in a forked child */
     fern_hub_keep(client->hub, client, NULL, NULL);
     fern_http_multi_shut(client, true);
     fern_http_client_unref(client);

@@ -162,7 +162,8 @@ static int build(const fern_tls_options *options, double deadline, SSL_CTX **out
 {
     int least = options->min_version ? options->min_version : TLS1_2_VERSION;
     if (options->max_version && options->max_version < least)
-        return refuse(options, "max_version is below min_version");
+        return refuse(options, options->min_version ? "max_version is below min_version"
+                                                    : "max_version is below TLS 1.2, without a min_version");
     job *self = new_job(options);
     int rc = self ? fern_offload(run_job, self, free_job, deadline) : -ENOMEM;
     if (rc < 0) {

@@ -6,6 +6,7 @@
 #include "lsocket.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -297,9 +298,9 @@ int lsocket_getstats(lua_State *L, lsocket *self)
 
 int lsocket_setstats(lua_State *L, lsocket *self)
 {
-    double received = luaL_optnumber(L, 2, self->received);
-    self->sent = luaL_optnumber(L, 3, self->sent);
-    self->received = received;
+    double received = luaL_optnumber(L, 2, self->received), sent = luaL_optnumber(L, 3, self->sent);
+    self->received = trunc(received);
+    self->sent = trunc(sent);
     if (lua_isnumber(L, 4))
         self->birthday = lsocket_now() - lua_tonumber(L, 4);
     lua_pushinteger(L, 1);

@@ -521,6 +521,8 @@ TEST(what_is_wrong_with_options_is_told)
     check_bad(&(fern_tls_options){ .server = true }, -EINVAL, "a server needs a certificate");
     check_bad(&(fern_tls_options){ .min_version = TLS1_3_VERSION, .max_version = TLS1_2_VERSION }, -EINVAL,
               "max_version is below min_version");
+    check_bad(&(fern_tls_options){ .max_version = TLS1_1_VERSION }, -EINVAL,
+              "max_version is below TLS 1.2, without a min_version");
     check_bad(&(fern_tls_options){ .key = "/no/such/key" }, -ENOENT, "/no/such/key: no such file or directory");
     check_bad(&(fern_tls_options){ .key = ours.certificate }, FERN_ETLS, "key: unsupported");
     check_bad(&(fern_tls_options){ .ciphers = "none at all" }, FERN_ETLS, "ciphers: no cipher match");
