@@ -105,9 +105,9 @@ FERN_API int fern_fs_mode(const char *mode);
 
    A regular file has one position for reading and writing, so one thread at a time uses
    it (-EBUSY). Appending (O_APPEND) goes behind all that is there, in one write(2) for each
-   call of the stream: one thread at a time does so, and another one may read. What the system has in memory is read without
-   a detour by an OS thread; else 64 KB at a time. After a write that was left while it
-   ran, the file says -EBUSY to writes until that has ended. */
+   call of the stream: one thread at a time does so, and another one may read. What the
+   system has in memory is read without a detour by an OS thread; else 64 KB at a time. After
+   a write that was left while it ran, the file says -EBUSY to writes until that has ended. */
 FERN_API int fern_fs_open(const char *path, int flags, mode_t mode, double deadline,
                           fern_stream **out);
 

@@ -131,8 +131,8 @@ typedef struct fern_tls_options {
 
 /* Parks. What streams are made with; files are read on an OS thread. Returns 0,
    FERN_ETLS (what is wrong with them), -ENOENT and the like, -EINVAL (a server without
-   certificate, choose and psk, or versions of which none is left), -ENOMEM, or an error as above; then `drop`
-   is not called. */
+   certificate, choose and psk, or versions of which none is left), -ENOMEM, or an error as
+   above; then `drop` is not called. */
 FERN_API int fern_tls_context_new(const fern_tls_options *options, double deadline,
                                   fern_tls_context **out);
 FERN_API fern_tls_context *fern_tls_context_ref(fern_tls_context *context);
