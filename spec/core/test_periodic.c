@@ -8,7 +8,7 @@
 static const double SPACING = 0.02;
 
 static fern_periodic work;
-static double started[16], ended[16];
+static double started[16], ended[16], waited[16];
 static int count;
 
 /* What a run does besides noting its times. */
@@ -20,6 +20,7 @@ static int run(void *arg)
     (void)arg;
     int i = count++ % 16, rc = 0;
     started[i] = fern_now();
+    waited[i] = work.elapsed_waiting;
     if (busy > 0)
         rc = fern_sleep(started[i] + busy);
     if (rc == 0 && then)
@@ -56,6 +57,9 @@ static void run_to_the_end(void)
     close_hub();
 }
 
+/* Its start is when the series says: a run sees the clock a moment later, which may be a
+   long one on a busy machine. How late each run was until now is what the series has
+   been moved by. */
 TEST(counts_from_the_last_start)
 {
     prepare(FERN_LAST_STARTED);
@@ -63,9 +67,8 @@ TEST(counts_from_the_last_start)
     double before = fern_now();
     run_to_the_end();
     CHECK_EQUAL(count, 4);
-    CHECK(started[0] >= before + SPACING);
-    for (int i = 1; i < 4; i++)
-        CHECK(started[i] >= started[i - 1] + SPACING);
+    for (int i = 0; i < 4; i++)
+        CHECK(started[i] >= before + (i + 1) * SPACING + waited[i] - 1e-9);
     CHECK_EQUAL(work.runs, 4);
     CHECK_EQUAL(work.failures, 0);
     CHECK(work.elapsed >= 4 * busy);
