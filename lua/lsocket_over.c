@@ -58,7 +58,7 @@ int lsocket_over_send(lsocket *self, const void *data, size_t size, double start
     int rc = fern_stream_write(stream, data, size, deadline_of(self, start), count);
     int failure = outcome(self, rc, LSOCKET_WANT_WRITE);
     if (failure == EPIPE || failure == ECONNRESET || failure == LSOCKET_CLOSED)
-        *count = 0;             /* what has been encrypted has not arrived */
+        *count = 0;             /* how much has arrived nobody knows */
     return failure;
 }
 

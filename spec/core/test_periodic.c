@@ -64,6 +64,8 @@ static void check_starts(double before)
 {
     for (int i = 0; i < 4; i++)
         CHECK(started[i] >= before + (i + 1) * SPACING + waited[i] - 1e-9);
+    for (int i = 2; i < 4; i++)         /* the last one began after the one before had ended */
+        CHECK(started[i] >= ended[i - 2] + SPACING);
 }
 
 TEST(counts_from_the_last_start)
