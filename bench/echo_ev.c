@@ -33,7 +33,7 @@ struct connection {
     size_t unsent_size;
 };
 
-static char buffer[PIECE];
+static _Alignas(4096) char buffer[PIECE];
 
 /* ---- pages ---- */
 

@@ -13,7 +13,7 @@ enum { PIECE = 64 * 1024 };
 static const long TOTAL = 1L << 30;
 
 /* Threads do not share it across a wait: see fern_stream_read. */
-static char shared[PIECE];
+static _Alignas(4096) char shared[PIECE];
 
 static int echo(void *arg)
 {

@@ -38,7 +38,7 @@ end
 -- Seconds a GB: less is better.
 function run.stream()
   for _, what in ipairs { "sink", "source" } do
-    local rate = servers.turns(15, commands(what), function(server) return load(what, server.port) end)
+    local rate = servers.turns(11, commands(what), function(server) return load(what, server.port) end)
     for _, row in ipairs { { "c", "C" }, { "lua", "Lua" } } do
       measure.row { figure = ("1 GB by a %s in %s"):format(what, row[2]), threads = 1, value = 1 / rate[row[1]],
         unit = "s", baseline = 1 / rate.ev, limit = 1.11, aim = 1.05 }

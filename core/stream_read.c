@@ -15,6 +15,7 @@
 
 enum {
     SCRATCH = 64 * 1024,
+    PAGE = 4096,                /* copying to its beginning is quick everywhere: see fern_stream.h */
     SMALL = 4096,               /* the least to ask for behind what is held */
     STRAIGHT = 512,             /* the least of the caller's memory to read into at once */
     STEP = 256 * 1024,          /* the first piece of an answer that is a large one */
@@ -22,8 +23,8 @@ enum {
 };
 
 struct fern_scratch {
-    uint64_t turn;              /* counts up with each read into it */
     char data[SCRATCH];
+    uint64_t turn;              /* counts up with each read into it */
 };
 
 /* What is asked for. */
@@ -128,8 +129,8 @@ static int leave_scratch(fern_stream *stream)
 
 static struct fern_scratch *scratch_of(fern_hub *hub)
 {
-    if (!hub->scratch)
-        hub->scratch = calloc(1, sizeof *hub->scratch);
+    if (!hub->scratch && posix_memalign((void **)&hub->scratch, PAGE, sizeof *hub->scratch) == 0)
+        hub->scratch->turn = 0;
     return hub->scratch;
 }
 

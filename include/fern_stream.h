@@ -122,7 +122,10 @@ FERN_API void fern_stream_unmark(fern_stream *stream);
 FERN_API size_t fern_stream_buffered(const fern_stream *stream);
 FERN_API int fern_stream_unread(fern_stream *stream, const void *data, size_t size);
 
-/* Parks. As read(2): at least one byte into the caller's memory, 0 at the end. */
+/* Parks. As read(2): at least one byte into the caller's memory, 0 at the end. Memory for
+   large pieces best begins where a page does: on an AMD EPYC (Zen 4) the system's copy of
+   64 KB took 1.3 to 1.6 times the CPU time 16, 64, 72 or 112 bytes behind that, and no more
+   at 0, 32, 48, 56, 80, 96, 128, 512 and 2048 (a sink of 1 GB over loopback). */
 FERN_API ssize_t fern_stream_read(fern_stream *stream, void *buffer, size_t size, double deadline);
 
 /* ---- writing --------------------------------------------------------- */

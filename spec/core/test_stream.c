@@ -174,6 +174,18 @@ TEST(shows_what_is_there_and_keeps_what_is_not_taken)
     leave();
 }
 
+TEST(what_the_system_copies_to_begins_where_a_page_does)
+{
+    enter();
+    struct source source = { .data = "x", .size = 1 };
+    fern_stream *stream = open_source(&source);
+    fern_bytes bytes;
+    CHECK_EQUAL(fern_stream_some(stream, SIZE_MAX, soon(), &bytes), 1);
+    CHECK_EQUAL((uintptr_t)bytes.data % 4096, 0);
+    fern_stream_close(stream);
+    leave();
+}
+
 TEST(finds_a_delimiter_wherever_the_pieces_end)
 {
     enter();
