@@ -86,6 +86,7 @@ end
 
 -- Three digits or so, thousands set apart.
 local function number(value)
+  if value < 0 then return "-" .. number(-value) end
   if value > 0 and value < 0.1 then return ("%.4f"):format(value) end
   local form = (value >= 100 or value == math.floor(value)) and "%.0f" or value >= 10 and "%.1f" or "%.2f"
   local whole, rest = form:format(value):match("^(%d+)(.*)$")
@@ -207,12 +208,13 @@ for _, benchmark in ipairs(benchmarks) do
   end
 end
 
+write_json(rows, build .. "/bench.json")
+
 local show = markdown and print_markdown or print_text
 if markdown then print("### Limits\n") end
 show(limit_lines(rows))
 if markdown then print("### From 10 to 100,000 threads\n") end
 show(growth_lines(rows))
-write_json(rows, build .. "/bench.json")
 
 local held, missed = 0, {}
 for _, row in ipairs(rows) do

@@ -39,7 +39,7 @@ local run = {}
 function run.echo(connections)
   for _, size in ipairs { 64, 16384 } do
     local count = size == 64 and 50000 or 10000
-    row(("TLS echo of %d bytes in Lua"):format(size), connections, turns(15, function(server)
+    row(("TLS echo of %d bytes in Lua"):format(size), connections, turns(31, function(server)
       return load("echo", server.port, server.pid, connections, count, size)
     end))
   end
