@@ -115,6 +115,11 @@ bool fern_stream_is_read(const fern_stream *stream)
     return stream->reading == era();
 }
 
+bool fern_stream_is_written(const fern_stream *stream)
+{
+    return stream->writing == era();
+}
+
 int fern_stream_begin_writing(fern_stream *stream)
 {
     return fern_stream_enter(stream, &stream->writing);

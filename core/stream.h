@@ -43,6 +43,7 @@ int fern_stream_end(fern_stream *stream, int rc);
 int fern_stream_wait_turn(fern_stream *stream, const uint32_t *direction);
 int fern_stream_enter(fern_stream *stream, uint32_t *direction);
 bool fern_stream_is_read(const fern_stream *stream);
+bool fern_stream_is_written(const fern_stream *stream);
 int fern_stream_begin_reading(fern_stream *stream);
 int fern_stream_end_reading(fern_stream *stream, int rc);
 int fern_stream_begin_writing(fern_stream *stream);

@@ -75,6 +75,15 @@ int fern_stream_write(fern_stream *stream, const void *data, size_t size, double
     return fern_stream_writev(stream, &part, 1, deadline, written);
 }
 
+ssize_t fern_stream_try_write(fern_stream *stream, const void *data, size_t size)
+{
+    struct iovec part = { .iov_base = (void *)data, .iov_len = size };
+    fern_io *io = fern_stream_io(stream);
+    if (!io || stream->closed)
+        return io ? -EBADF : -EOPNOTSUPP;
+    return fern_stream_is_written(stream) ? -EBUSY : fern_io_try_writev(io, &part, 1);
+}
+
 /* ---- a file ---- */
 
 struct file {

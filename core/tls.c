@@ -159,11 +159,12 @@ static size_t tls_pending(const void *object)
 static int encrypt(fern_tls *self, const void *data, size_t size)
 {
     size_t done = 0;
-    int rc = fern_tls_reserve(self, size);
+    int rc = fern_tls_begin_encrypting(self, size);
     if (rc < 0)
         return rc;
     ERR_clear_error();
     rc = SSL_write_ex(self->ssl, data, size, &done);
+    fern_tls_end_encrypting(self);
     if (rc == 1)
         return 0;
     if (SSL_get_error(self->ssl, rc) == SSL_ERROR_WANT_READ)
@@ -218,9 +219,10 @@ static ssize_t tls_write(void *object, const struct iovec *parts, int count, dou
     return encrypt_some(self, parts, count);
 }
 
+/* What has gone already made nobody wait: this is where the others have their turn. */
 static int tls_flush(void *object, double deadline)
 {
-    return fern_tls_flush(object, deadline);
+    return fern_tls_unsent(object) ? fern_tls_flush(object, deadline) : fern_breathe();
 }
 
 /* ---- the end ---- */

@@ -48,8 +48,10 @@ typedef struct fern_tls {
     fern_tls_context *serving;  /* by the client's name, instead of it; or NULL */
     fern_bytes in;              /* what `lower` shows, while OpenSSL is called */
     size_t used;                /* of it, or of what it will show next */
+    size_t plain;               /* bytes that OpenSSL is about to encrypt, or 0 */
     fern_tls_buffer out;        /* OpenSSL writes here; */
     fern_tls_buffer going;      /*   one thread sends from here */
+    int cut;                    /* why what should have gone past these did not, or 0 */
     fern_semaphore shaking, receiving, sending;     /* one thread each */
     bool shaken;
     bool chosen;                /* which context serves this client, and what it speaks */
@@ -88,8 +90,11 @@ int fern_tls_fail_with(fern_tls *self, int rc, const char *words);
 
 int fern_tls_attach(fern_tls *self);    /* 0 or -ENOMEM */
 
-/* Room for `size` bytes of plain text, so that OpenSSL cannot lack it. 0 or -ENOMEM. */
-int fern_tls_reserve(fern_tls *self, size_t size);
+/* Around a call of OpenSSL that encrypts `size` bytes: there is room for what they become,
+   so that it cannot lack it. 0 or -ENOMEM. If they are one record, and nothing is to go
+   before it, as much as the socket takes is on its way afterwards. */
+int fern_tls_begin_encrypting(fern_tls *self, size_t size);
+void fern_tls_end_encrypting(fern_tls *self);
 
 /* Parks. More to read: 1; 0 at the end; or an error. */
 int fern_tls_receive(fern_tls *self, double deadline);
@@ -98,7 +103,10 @@ int fern_tls_receive(fern_tls *self, double deadline);
    may read, before anything parks. */
 void fern_tls_used(fern_tls *self);
 
-/* Parks, if there is anything to send. */
+/* Is there anything to send, or to tell of what could not be sent? */
+bool fern_tls_unsent(const fern_tls *self);
+
+/* Parks, if there is. */
 int fern_tls_flush(fern_tls *self, double deadline);
 
 /* The same without waiting; what does not go stays. */

@@ -2,13 +2,13 @@
    tls_bio: between OpenSSL and the stream below. What OpenSSL reads is copied from
    what that stream shows. What it writes is appended to `out`; a thread that sends
    takes all of `out` into `going`, which nobody else touches, so that the order stands
-   whoever sends, and whoever is interrupted there. */
+   whoever sends, and whoever is interrupted there. A record that is alone goes past both,
+   as far as the socket takes it: that is 16 KB that need not be copied. */
 #include "tls.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 
 enum {
     SMALL = 512,                /* first size of a buffer */
@@ -45,9 +45,59 @@ static int make_room(fern_tls_buffer *buffer, size_t count)
     return 0;
 }
 
-int fern_tls_reserve(fern_tls *self, size_t size)
+/* All of it is on its way: the buffer may begin anew. */
+static void sent(fern_tls_buffer *buffer)
 {
-    return make_room(&self->out, size + (size / RECORD + 2) * OVERHEAD);
+    buffer->start = buffer->end = 0;
+    if (buffer->size > KEPT)
+        fern_tls_buffer_free(buffer);
+}
+
+static bool is_buffered(const fern_tls *self)
+{
+    return held(&self->going) || held(&self->out);
+}
+
+bool fern_tls_unsent(const fern_tls *self)
+{
+    return self->cut || is_buffered(self);
+}
+
+int fern_tls_begin_encrypting(fern_tls *self, size_t size)
+{
+    int rc = make_room(&self->out, size + (size / RECORD + 2) * OVERHEAD);
+    if (rc == 0)
+        self->plain = size;
+    return rc;
+}
+
+void fern_tls_end_encrypting(fern_tls *self)
+{
+    self->plain = 0;
+    if (fern_tls_unsent(self))
+        return;
+    sent(&self->out);
+    self->want = 0;
+}
+
+/* ---- past the buffers ---- */
+
+/* It did not go for want of room there, or whoever sends from the buffer will be told. */
+static bool is_for_later(ssize_t rc)
+{
+    return rc == -EAGAIN || rc == -EBUSY || rc == -EBADF || rc == -EOPNOTSUPP;
+}
+
+/* Of a record with all that is being encrypted: how many bytes went. */
+static size_t send_straight(fern_tls *self, const char *record, size_t size)
+{
+    bool alone = self->plain > 0 && size >= self->plain;
+    if (!alone || !self->lower || is_buffered(self))
+        return 0;
+    ssize_t put = fern_stream_try_write(self->lower, record, size);
+    if (put < 0 && !is_for_later(put))
+        self->cut = (int)put;
+    return put < 0 ? 0 : (size_t)put;
 }
 
 /* ---- what OpenSSL calls ---- */
@@ -55,14 +105,16 @@ int fern_tls_reserve(fern_tls *self, size_t size)
 static int bio_write(BIO *bio, const char *data, size_t size, size_t *written)
 {
     fern_tls *self = BIO_get_data(bio);
+    size_t gone = send_straight(self, data, size), left = size - gone;
     BIO_clear_retry_flags(bio);
-    if (make_room(&self->out, size) < 0) {
+    if (make_room(&self->out, left) < 0) {
         self->starved = true;
         BIO_set_retry_write(bio);
         return 0;
     }
-    memcpy(self->out.data + self->out.end, data, size);
-    self->out.end += size;
+    if (left)
+        memcpy(self->out.data + self->out.end, data + gone, left);
+    self->out.end += left;
     *written = size;
     return 1;
 }
@@ -152,17 +204,13 @@ int fern_tls_receive(fern_tls *self, double deadline)
 
 /* ---- sending ---- */
 
-/* All that there is is on its way: the buffer may begin anew. */
-static void sent(fern_tls_buffer *buffer)
-{
-    buffer->start = buffer->end = 0;
-    if (buffer->size > KEPT)
-        fern_tls_buffer_free(buffer);
-}
-
 static int send_all(fern_tls *self, double deadline)
 {
-    while (held(&self->going) || held(&self->out)) {
+    int cut = self->cut;
+    self->cut = 0;
+    if (cut)
+        return cut;
+    while (is_buffered(self)) {
         if (!self->lower)
             return -EBADF;
         if (!held(&self->going)) {
@@ -183,7 +231,7 @@ static int send_all(fern_tls *self, double deadline)
 
 int fern_tls_flush(fern_tls *self, double deadline)
 {
-    if (!held(&self->going) && !held(&self->out))
+    if (!fern_tls_unsent(self))
         return 0;
     self->want = FERN_WRITE;
     int rc = fern_semaphore_try_acquire(&self->sending);
@@ -201,7 +249,7 @@ int fern_tls_flush(fern_tls *self, double deadline)
 /* The caller's own deadline may be far away: what is full now is no failure. */
 int fern_tls_try_flush(fern_tls *self)
 {
-    if ((!held(&self->going) && !held(&self->out)) || self->sending.free == 0)
+    if (!fern_tls_unsent(self) || self->sending.free == 0)
         return 0;
     int rc = fern_tls_flush(self, 0);
     return rc == -ETIMEDOUT && !fern_thread_interrupted() ? 0 : rc;
@@ -209,8 +257,6 @@ int fern_tls_try_flush(fern_tls *self)
 
 void fern_tls_push_out(fern_tls *self)
 {
-    int fd = self->lower ? fern_stream_fd(self->lower) : -1;
-    if (fd < 0 || held(&self->going) || self->sending.free == 0 || !held(&self->out))
-        return;
-    (void)!send(fd, self->out.data + self->out.start, held(&self->out), MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (self->lower && !held(&self->going) && self->sending.free > 0 && held(&self->out))
+        (void)fern_stream_try_write(self->lower, self->out.data + self->out.start, held(&self->out));
 }

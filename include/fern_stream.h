@@ -138,6 +138,10 @@ FERN_API int fern_stream_write(fern_stream *stream, const void *data, size_t siz
 FERN_API int fern_stream_writev(fern_stream *stream, struct iovec *parts, int count,
                                 double deadline, size_t *written);
 
+/* Never parks. As much as goes at once, of a stream over an io: its count; -EAGAIN: nothing
+   does; -EBUSY while a thread writes; -EOPNOTSUPP over anything else; or an error. */
+FERN_API ssize_t fern_stream_try_write(fern_stream *stream, const void *data, size_t size);
+
 /* Parks. `count` bytes (SIZE_MAX: to the end) of a file from `offset` on, by sendfile(2)
    over an io, else by reads and writes; the file's own offset stays. -ENODATA: it ends
    before that. Reading the file does not park. */

@@ -220,6 +220,8 @@ describe("an object of ssl", function()
     client:settimeout(0.01, "t")
     assert.are.same({ nil, "wantread", "" }, { client:receive(5) })
     assert.are.equal("read", client:want())
+    assert.are.equal(1, client:send("x"))
+    assert.are.equal("nothing", client:want())
     local ok, message
     repeat ok, message = client:send(("x"):rep(2 ^ 20)) until not ok
     assert.are.equal("wantwrite", message)

@@ -497,6 +497,19 @@ describe("the end", function()
     assert.is_true(code == "ETLS" and message:find("without a good%-bye") ~= nil or code == "ECONNRESET", message)
   end)
 
+  it("by a reset is told to who writes, whatever the size", function()
+    for _, size in ipairs { 1, 16384, 100000 } do
+      local client, server = plain_pair()
+      server:setoption("linger", 0)
+      local shaking = fern.spawn(tls.wrap, server, { context = server_context, timeout = 10 })
+      local ours <close> = assert(tls.wrap(client, { context = client_context, host = "ours.test", timeout = 10 }))
+      local theirs = assert(shaking:wait())
+      theirs:close()
+      check_failure("ECONNRESET", "reset by peer", ours:write(("x"):rep(size)))
+      check_failure("EPIPE", "closed", ours:write("x"))
+    end
+  end)
+
   it("that fails while bytes are copied to it has its own words", function()
     local source, from = plain_pair()
     local peer, lower = plain_pair()

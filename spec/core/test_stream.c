@@ -604,6 +604,35 @@ TEST(tells_how_much_went_out_when_it_is_killed)
     leave();
 }
 
+TEST(what_goes_at_once_goes_without_a_wait)
+{
+    fern_stream *one, *two;
+    fern_bytes bytes;
+    enter();
+    fill_large();
+    CHECK_EQUAL(make_pair(&one, &two), 0);
+    CHECK_EQUAL(fern_stream_try_write(one, large, 5), 5);
+    ssize_t put = fern_stream_try_write(one, large + 5, sizeof large - 5);
+    CHECK(put > 0 && (size_t)put < sizeof large - 5);
+    CHECK_EQUAL(fern_stream_try_write(one, "x", 1), -EAGAIN);
+    CHECK_EQUAL(fern_stream_exactly(two, (size_t)put + 5, soon(), &bytes), 1);
+    CHECK(memcmp(bytes.data, large, bytes.length) == 0);
+    CHECK_EQUAL(fern_stream_take(two, bytes.length), 0);
+    CHECK_EQUAL(fern_stream_try_write(one, "x", 1), 1);
+    struct call writer = { .stream = one };
+    begin(&writer, call_write);
+    CHECK_EQUAL(fern_stream_try_write(one, "x", 1), -EBUSY);
+    fern_stream_close(two);
+    CHECK_EQUAL(end(&writer), -EPIPE);
+    CHECK_EQUAL(fern_stream_try_write(one, "x", 1), -EPIPE);
+    fern_stream_close(one);
+    struct source source = { .size = 0 };
+    one = open_source(&source);
+    CHECK_EQUAL(fern_stream_try_write(one, "x", 1), -EOPNOTSUPP);
+    fern_stream_close(one);
+    leave();
+}
+
 TEST(closing_ends_a_write_and_a_read_of_others)
 {
     fern_stream *one, *two;

@@ -283,6 +283,37 @@ TEST(tls_goes_through_tls)
     leave();
 }
 
+static int count_turns(void *arg)
+{
+    int rc = 0;
+    for (int *turns = arg; rc == 0; rc = fern_yield())
+        ++*turns;
+    return rc;
+}
+
+/* The socket takes all of it, so that nobody ever waits. */
+TEST(who_writes_gives_the_others_their_turn)
+{
+    enum { WRITES = 150 };       /* more than a thread may do before others run */
+    struct pair pair;
+    int turns = 0;
+    enter();
+    make_pair(&pair);
+    fern_thread *counter = start(count_turns, &turns);
+    for (int i = 0; i < WRITES; i++)
+        CHECK_EQUAL(put(pair.client, "x"), 0);
+    CHECK(turns > 0);
+    fern_thread_kill(counter);
+    CHECK_EQUAL(result_of(counter), -ECANCELED);
+    for (int i = 0; i < WRITES; i++)
+        CHECK(gets(pair.server, "x"));
+    fern_thread_kill(fern_current());
+    CHECK_EQUAL(put(pair.client, "last words"), -ECANCELED);
+    CHECK(gets(pair.server, "last words"));
+    close_pair(&pair);
+    leave();
+}
+
 TEST(small_parts_go_out_in_one_record)
 {
     struct pair pair;
@@ -981,16 +1012,21 @@ TEST(nobody_negotiates_again)
     leave();
 }
 
+/* They go before the words, be these longer than the message about them or not. */
 TEST(new_keys_are_taken)
 {
     struct pair pair;
+    char words[301] = "";
     enter();
     make_pair(&pair);
-    CHECK_EQUAL(SSL_key_update(fern_tls_native(pair.client), SSL_KEY_UPDATE_REQUESTED), 1);
-    CHECK_EQUAL(put(pair.client, "with new keys"), 0);
-    CHECK(gets(pair.server, "with new keys"));
-    CHECK_EQUAL(put(pair.server, "with mine too"), 0);
-    CHECK(gets(pair.client, "with mine too"));
+    for (size_t length = 3; length < sizeof words; length *= 10) {
+        memset(words, 'x', length);
+        CHECK_EQUAL(SSL_key_update(fern_tls_native(pair.client), SSL_KEY_UPDATE_REQUESTED), 1);
+        CHECK_EQUAL(put(pair.client, words), 0);
+        CHECK(gets(pair.server, words));
+        CHECK_EQUAL(put(pair.server, words), 0);
+        CHECK(gets(pair.client, words));
+    }
     close_pair(&pair);
     leave();
 }
