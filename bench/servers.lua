@@ -31,17 +31,26 @@ function servers.load(program, ...)
 end
 
 -- Medians of one(server) by the names of `commands`, over `rounds` in which each
--- has its turn.
-function servers.turns(rounds, commands, one)
+-- has its turn. A process keeps the memory that it was given, which may lie well or
+-- badly for the caches: every `life` rounds (nil: never) others take their place.
+function servers.turns(rounds, commands, one, life)
   local running, values = {}, {}
-  for kind, command in pairs(commands) do running[kind], values[kind] = servers.start(command), {} end
+  local function stop_all()
+    for kind, server in pairs(running) do
+      servers.stop(server)
+      running[kind] = nil
+    end
+  end
+  for kind in pairs(commands) do values[kind] = {} end
   for round = 1, rounds do
-    for kind, server in pairs(running) do values[kind][round] = one(server) end
+    if life and round % life == 1 % life then stop_all() end
+    for kind, command in pairs(commands) do
+      running[kind] = running[kind] or servers.start(command)
+      values[kind][round] = one(running[kind])
+    end
   end
-  for kind, server in pairs(running) do
-    servers.stop(server)
-    values[kind] = measure.median(values[kind])
-  end
+  stop_all()
+  for kind, list in pairs(values) do values[kind] = measure.median(list) end
   return values
 end
 

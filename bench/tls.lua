@@ -17,13 +17,13 @@ end
 
 local function load(...) return servers.load("tls_load", ...) end
 
-local function turns(rounds, one)
+local function turns(rounds, one, life)
   local certificate = make_certificate()
   local files = (" %s %s.key"):format(certificate, certificate)
   local values = servers.turns(rounds, {
     ev = servers.build .. "/bench/tls_ev" .. files,
     lua = servers.lua .. "tls_echo.lua" .. files,
-  }, one)
+  }, one, life)
   os.remove(certificate)
   os.remove(certificate .. ".key")
   return values
@@ -38,10 +38,10 @@ local run = {}
 
 function run.echo(connections)
   for _, size in ipairs { 64, 16384 } do
-    local count = size == 64 and 50000 or 10000
-    row(("TLS echo of %d bytes in Lua"):format(size), connections, turns(31, function(server)
+    local count, rounds = table.unpack(size == 64 and { 50000, 30 } or { 10000, 80 })
+    row(("TLS echo of %d bytes in Lua"):format(size), connections, turns(rounds, function(server)
       return load("echo", server.port, server.pid, connections, count, size)
-    end))
+    end, 2))
   end
 end
 
