@@ -203,13 +203,14 @@ static ssize_t encrypt_some(fern_tls *self, const struct iovec *parts, int count
     return rc < 0 ? rc : (ssize_t)size;
 }
 
-/* What a call before this one could not send comes first. */
+/* What a call before this one could not send comes first. Where there is none, the others
+   have their turn: what goes straight to the socket makes nobody wait. */
 static ssize_t tls_write(void *object, const struct iovec *parts, int count, double deadline)
 {
     fern_tls *self = object;
     int rc = self->shaken ? 0 : fern_tls_shake(self, deadline);
     if (rc == 0)
-        rc = fern_tls_flush(self, deadline);
+        rc = fern_tls_unsent(self) ? fern_tls_flush(self, deadline) : fern_breathe();
     if (rc < 0)
         return rc;
     if (!self->lower)
@@ -219,21 +220,24 @@ static ssize_t tls_write(void *object, const struct iovec *parts, int count, dou
     return encrypt_some(self, parts, count);
 }
 
-/* What has gone already made nobody wait: this is where the others have their turn. */
 static int tls_flush(void *object, double deadline)
 {
-    return fern_tls_unsent(object) ? fern_tls_flush(object, deadline) : fern_breathe();
+    return fern_tls_flush(object, deadline);
 }
 
 /* ---- the end ---- */
 
-/* Encrypt our good-bye. */
+/* Encrypt our good-bye. New keys that are to be told of go before it. */
 static void say_goodbye(fern_tls *self)
 {
-    if (self->left || self->failure || !SSL_is_init_finished(self->ssl))
+    if (self->left || self->failure)
+        return;
+    ERR_clear_error();
+    if (self->shaken && !SSL_is_init_finished(self->ssl))
+        (void)SSL_do_handshake(self->ssl);
+    if (!SSL_is_init_finished(self->ssl))
         return;
     self->left = true;
-    ERR_clear_error();
     (void)SSL_shutdown(self->ssl);
     ERR_clear_error();
 }

@@ -48,7 +48,8 @@ typedef struct fern_tls {
     fern_tls_context *serving;  /* by the client's name, instead of it; or NULL */
     fern_bytes in;              /* what `lower` shows, while OpenSSL is called */
     size_t used;                /* of it, or of what it will show next */
-    size_t plain;               /* bytes that OpenSSL is about to encrypt, or 0 */
+    size_t record;              /* bytes that one takes; known once shaken */
+    size_t plain;               /* bytes that OpenSSL is about to put into one, or 0 */
     fern_tls_buffer out;        /* OpenSSL writes here; */
     fern_tls_buffer going;      /*   one thread sends from here */
     int cut;                    /* why what should have gone past these did not, or 0 */

@@ -66,7 +66,7 @@ bool fern_tls_unsent(const fern_tls *self)
 int fern_tls_begin_encrypting(fern_tls *self, size_t size)
 {
     int rc = make_room(&self->out, size + (size / RECORD + 2) * OVERHEAD);
-    if (rc == 0)
+    if (rc == 0 && size <= self->record)
         self->plain = size;
     return rc;
 }
@@ -88,7 +88,8 @@ static bool is_for_later(ssize_t rc)
     return rc == -EAGAIN || rc == -EBUSY || rc == -EBADF || rc == -EOPNOTSUPP;
 }
 
-/* Of a record with all that is being encrypted: how many bytes went. */
+/* How many bytes went. A record of fewer than are being encrypted is not theirs: it says
+   something else before. */
 static size_t send_straight(fern_tls *self, const char *record, size_t size)
 {
     bool alone = self->plain > 0 && size >= self->plain;
@@ -122,13 +123,12 @@ static int bio_write(BIO *bio, const char *data, size_t size, size_t *written)
 static int bio_read(BIO *bio, char *buffer, size_t size, size_t *got)
 {
     fern_tls *self = BIO_get_data(bio);
-    size_t left = self->in.length - self->used;
     BIO_clear_retry_flags(bio);
-    if (left == 0) {
+    if (self->used >= self->in.length) {        /* nothing is shown while we only write */
         BIO_set_retry_read(bio);
         return 0;
     }
-    size_t count = left < size ? left : size;
+    size_t left = self->in.length - self->used, count = left < size ? left : size;
     memcpy(buffer, self->in.data + self->used, count);
     self->used += count;
     *got = count;

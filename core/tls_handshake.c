@@ -66,6 +66,19 @@ static int took_too_long(fern_tls *self, int rc)
     return rc;
 }
 
+/* A peer may have asked for small ones. */
+static size_t record_size(const fern_tls *self)
+{
+    unsigned code = SSL_SESSION_get_max_fragment_length(SSL_get_session(self->ssl));
+    return code ? (size_t)256 << code : SSL3_RT_MAX_PLAIN_LENGTH;
+}
+
+static void shaken(fern_tls *self)
+{
+    self->shaken = true;
+    self->record = record_size(self);
+}
+
 int fern_tls_shake(fern_tls *self, double deadline)
 {
     if (self->until < deadline)
@@ -82,7 +95,7 @@ int fern_tls_shake(fern_tls *self, double deadline)
     else if (!self->shaken)
         rc = took_too_long(self, go_on(self, deadline));
     if (rc == 0)
-        self->shaken = true;
+        shaken(self);
     fern_semaphore_release(&self->shaking);
     return rc;
 }

@@ -3,15 +3,34 @@
    who cannot prove who it is gets a byte; whoever leaves a call in the middle, by a
    deadline or a kill, leaves a connection that goes on where it stood; and an
    end is told from a cut. */
+#define _GNU_SOURCE             /* syscall */
 #include "fern_tls.h"
 #include "certificates.h"
 #include "threads.h"
 
 #include <fcntl.h>
 #include <openssl/ssl.h>
+#include <poll.h>
+#include <pthread.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* Ours is found before libc's. */
+static int sends;
+__attribute__((visibility("default")))
+ssize_t send(int fd, const void *data, size_t size, int flags)
+{
+    sends++;
+    return syscall(SYS_sendto, fd, data, size, flags, NULL, 0);
+}
 
 static identity ca, stranger, ours, theirs, old, wild;
+
+static double soon(void)
+{
+    return fern_now() + 20;
+}
 
 static void make_identities(void)
 {
@@ -294,7 +313,7 @@ static int count_turns(void *arg)
 /* The socket takes all of it, so that nobody ever waits. */
 TEST(who_writes_gives_the_others_their_turn)
 {
-    enum { WRITES = 150 };       /* more than a thread may do before others run */
+    enum { WRITES = 150 };      /* more than a thread may do before others run */
     struct pair pair;
     int turns = 0;
     enter();
@@ -309,8 +328,78 @@ TEST(who_writes_gives_the_others_their_turn)
         CHECK(gets(pair.server, "x"));
     fern_thread_kill(fern_current());
     CHECK_EQUAL(put(pair.client, "last words"), -ECANCELED);
-    CHECK(gets(pair.server, "last words"));
     close_pair(&pair);
+    leave();
+}
+
+static void *drain(void *arg)
+{
+    static char data[65536];
+    struct pollfd one = { .fd = *(const int *)arg, .events = POLLIN };
+    do
+        poll(&one, 1, -1);
+    while (recv(one.fd, data, sizeof data, 0) > 0);
+    return NULL;
+}
+
+/* Parts that are a record each, in one call, to a peer who takes them as they come. */
+TEST(one_call_that_writes_much_gives_the_others_their_turn)
+{
+    enum { PARTS = 1000, SIZE = 16384 };
+    static char data[SIZE];
+    struct iovec parts[PARTS];
+    struct pair pair;
+    pthread_t peer;
+    size_t written = 0;
+    int turns = 0;
+    enter();
+    make_pair(&pair);
+    pthread_create(&peer, NULL, drain, &pair.raw[1]);
+    for (int i = 0; i < PARTS; i++)
+        parts[i] = (struct iovec){ data, SIZE };
+    fern_thread *counter = start(count_turns, &turns);
+    CHECK_EQUAL(fern_stream_writev(pair.client, parts, PARTS, soon(), &written), 0);
+    CHECK_EQUAL(written, PARTS * (size_t)SIZE);
+    CHECK(turns >= PARTS / 100);
+    fern_thread_kill(counter);
+    CHECK_EQUAL(result_of(counter), -ECANCELED);
+    for (int i = 0; i < PARTS; i++)
+        parts[i] = (struct iovec){ data, SIZE };
+    fern_thread_kill(fern_current());
+    CHECK_EQUAL(fern_stream_writev(pair.client, parts, PARTS, soon(), &written), -ECANCELED);
+    CHECK(written <= SIZE);
+    shutdown(pair.raw[0], SHUT_RDWR);
+    pthread_join(peer, NULL);
+    close_pair(&pair);
+    leave();
+}
+
+/* Two would wait for the peer's acknowledgement between them, without TCP_NODELAY. */
+TEST(a_write_is_one_send)
+{
+    static const size_t sizes[] = { 1, 500, 512, 513, 520, 534, 600, 16384, 16385, 16406, 20000 };
+    static char data[20000];
+    struct pair pair;
+    fern_bytes found;
+    int other;
+    enter();
+    for (int small = 0; small < 2; small++) {
+        wrap(&pair, usual.client, usual.server, "ours.test");
+        if (small)
+            SSL_set_tlsext_max_fragment_length(fern_tls_native(pair.client),
+                                               TLSEXT_max_fragment_length_512);
+        CHECK_EQUAL(shake_hands(&pair, &other), 0);
+        CHECK_EQUAL(put(pair.server, "x"), 0);  /* behind the tickets */
+        CHECK(gets(pair.client, "x"));
+        for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+            int before = sends;
+            CHECK_EQUAL(fern_stream_write(pair.client, data, sizes[i], soon(), NULL), 0);
+            CHECK_EQUAL(sends, before + 1);
+            CHECK_EQUAL(fern_stream_exactly(pair.server, sizes[i], soon(), &found), 1);
+            CHECK_EQUAL(fern_stream_take(pair.server, sizes[i]), 0);
+        }
+        close_pair(&pair);
+    }
     leave();
 }
 
@@ -1027,6 +1116,10 @@ TEST(new_keys_are_taken)
         CHECK_EQUAL(put(pair.server, words), 0);
         CHECK(gets(pair.client, words));
     }
+    CHECK_EQUAL(SSL_key_update(fern_tls_native(pair.client), SSL_KEY_UPDATE_NOT_REQUESTED), 1);
+    CHECK_EQUAL(fern_stream_shutdown(pair.client, FERN_WRITE, soon()), 0);
+    fern_bytes found;
+    CHECK_EQUAL(fern_stream_some(pair.server, 1, soon(), &found), 0);
     close_pair(&pair);
     leave();
 }
