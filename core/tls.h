@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
    tls: a stream whose bytes go through OpenSSL on their way to another one. No call
    of OpenSSL ever waits: it reads from what the stream below has just shown, and
-   writes to a buffer. Between such calls the thread parks, in the stream below,
-   until there is more, or until the buffer is sent; so any number of threads may use
-   one connection, as long as one reads and one writes at a time. */
+   writes to a buffer, or to a socket as much as that takes at once. Between such calls
+   the thread parks, in the stream below, until there is more, or until the buffer is
+   sent; so any number of threads may use one connection, as long as one reads and one
+   writes at a time. */
 #ifndef FERN_TLS_CORE_H
 #define FERN_TLS_CORE_H
 
